@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# kedge: the storage of Kubernetes at the edge.  `make help` lists what there is.
+#
+# Variants: SAN=address,undefined or SAN=thread builds everything under build/<variant>/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+comma := ,
+VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),release)
+OUT := build/$(VARIANT)
+GEN := build/gen
+
+CC ?= gcc
+PKGS := libuv libnghttp2 libssl libcrypto libprotobuf-c sqlite3 zlib yaml-0.1
+# The first make on a fresh machine has no pkg-config yet; `make deps` installs it and starts anew.
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lpthread -lm
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+CPPFLAGS := -D_GNU_SOURCE -I. -I$(GEN) $(PKG_CFLAGS)
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE \
+	$(if $(SAN),,-D_FORTIFY_SOURCE=2) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+CFLAGS := -std=c17 -O2 -g $(WARNINGS) $(HARDENING) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+LDFLAGS := -pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now -Wl$(comma)--as-needed \
+	$(if $(SAN),-fsanitize=$(SAN))
+
+PROTO := $(wildcard api/proto/*.proto)
+GEN_C := $(PROTO:%.proto=$(GEN)/%.pb-c.c)
+SRC := $(filter-out shim/main.c,$(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c sync/*/*.c))
+OBJ := $(SRC:%.c=$(OUT)/%.o) $(GEN_C:$(GEN)/%.c=$(OUT)/%.o)
+HARNESS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/harness/*.c))
+UNIT := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c tests/unit/*/test_*.c))
+INTEROP := $(OUT)/tests/interop_server
+ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c)
+ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h tests/harness/*.h)
+
+.PHONY: all help deps run test unit test-kube check lint tidy format clean install compile-db
+.DELETE_ON_ERROR:
+
+all: $(OUT)/kedge $(if $(SAN),,build/kedge)
+
+help:
+	@echo "make            build build/kedge"
+	@echo "make run        set up, build, serve on 127.0.0.1:2379"
+	@echo "make test       set up, build, run every test that fits in 20 minutes"
+	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
+	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
+	@echo "make check      tests/tidy, formatter and static analyser"
+	@echo "make deps       install what the build needs, or print the command that would"
+	@echo "make install    PREFIX=/usr/local"
+
+deps:
+	@deploy/deps.sh
+
+build/kedge: build/release/kedge
+	@ln -f $< $@ 2>/dev/null || cp -f $< $@
+
+$(OUT)/kedge: $(OUT)/shim/main.o $(OUT)/libkedge.a
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/libkedge.a: $(OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(OUT)/%.o: %.c $(GEN_C)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Code made by protoc-c is not ours to warn about.
+$(OUT)/api/proto/%.pb-c.o: $(GEN)/api/proto/%.pb-c.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CFLAGS)) -MMD -MP -c $< -o $@
+
+$(GEN)/%.pb-c.c: %.proto
+	@mkdir -p $(GEN)
+	@protoc-c --c_out=$(GEN) $<
+$(GEN_C): $(PROTO)
+
+$(OUT)/shim/version.o: CPPFLAGS += -DKEDGE_BUILD='"$(VERSION)"'
+
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.SECONDARY:
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+# --- running ----------------------------------------------------------------------------------
+# Set-up first, then a second make that sees what was installed.
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@deploy/run.sh build/kedge
+
+test: deps
+	@$(MAKE) --no-print-directory all test-programs
+	@tests/run.sh
+
+.PHONY: test-programs
+test-programs: $(UNIT) $(INTEROP)
+
+unit: $(UNIT)
+	@tests/run-unit.sh $(OUT)
+
+test-kube: deps
+	@$(MAKE) --no-print-directory all
+	@tests/kube/all.sh $(if $(SHORT),--short)
+
+# --- the text keeps the rules -----------------------------------------------------------------
+
+check: tidy lint
+	@clang-format --dry-run -Werror $(ALL_C) $(ALL_H)
+
+tidy:
+	@tests/tidy/tidy.sh
+
+lint: compile-db
+	@printf '%s\n' $(SRC) shim/main.c | xargs -P 2 -n 8 clang-tidy --quiet -p .
+
+compile-db: $(GEN_C)
+	@deploy/compile-db.sh "$(CC)" "$(CPPFLAGS) $(CFLAGS)" $(ALL_C) > compile_commands.json
+
+format:
+	@clang-format -i $(ALL_C) $(ALL_H)
+
+PREFIX ?= /usr/local
+install: all
+	install -D -m 0755 build/kedge $(DESTDIR)$(PREFIX)/bin/kedge
+
+clean:
+	rm -rf build compile_commands.json
