@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* writer.c - order of one turn: ops that wait, leases that are due, COMMIT, publish (head, then
+ * alarms and compaction), answers, one slice of the sweep. */
+#include "shim/store/writer.h"
+
+#include "shim/base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLOW_COMMIT_NS (100 * NS_PER_MS)
+#define SWEEP_BUSY_PAUSE_NS (10 * NS_PER_MS)  /* between slices while writes wait, as etcd's pause \
+					       */
+#define SWEEP_HELD_PAUSE_NS (100 * NS_PER_MS) /* until pins are looked at again */
+#define SWEEP_FULL_PAUSE_NS NS_PER_SECOND     /* ... and a full disk */
+
+static int64_t now_ns(const struct writer *writer)
+{
+	return clock_now_ns(writer->store->config.clock);
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static struct op *op_of(struct inbox_node *node)
+{
+	return container_of(node, struct op, node);
+}
+
+static void answer(struct writer *writer, struct op *op)
+{
+	atomic_fetch_sub_explicit(&writer->store->counters.pending_ops, 1, memory_order_relaxed);
+	op->on_done(op);
+}
+
+/* Answers all with one outcome, or each with its own where e is OK. */
+static void answer_all(struct writer *writer, struct inbox_node *ops, enum err e)
+{
+	while (ops) {
+		struct op *op = op_of(ops);
+
+		ops = ops->next; /* the op is its owner's again after the call */
+		if (e) {
+			op->err = e;
+			op->revision = store_head(writer->store);
+		}
+		if (!op->err && op->kind == OP_COMPACT && op->in.compact.physical) {
+			op->node.next = writer->physical;
+			writer->physical = &op->node;
+			continue;
+		}
+		answer(writer, op);
+	}
+}
+
+static void answer_physical(struct writer *writer, enum err e)
+{
+	struct inbox_node *node = writer->physical;
+
+	writer->physical = NULL;
+	while (node) {
+		struct op *op = op_of(node);
+
+		node = node->next;
+		op->err = e;
+		answer(writer, op);
+	}
+}
+
+/* Only a restart knows what is on disk now. */
+static void stop_with_fault(struct writer *writer, enum err e)
+{
+	struct store *store = writer->store;
+
+	if (atomic_exchange(&store->stopped, true))
+		return;
+	log_error("the store stops: a commit failed", LOG_STRING("error", err_text(e)));
+	if (store->config.listener.on_fault)
+		store->config.listener.on_fault(store->config.listener.context, e);
+}
+
+/* --- the batch ------------------------------------------------------------------------------- */
+
+static size_t requests_bytes(const struct request *requests, size_t count)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (requests[i].kind == REQUEST_PUT)
+			bytes += requests[i].as.put.value.size;
+	return bytes;
+}
+
+static size_t op_bytes(const struct op *op)
+{
+	if (op->kind == OP_PUT)
+		return op->in.put.value.size;
+	if (op->kind == OP_TXN)
+		return requests_bytes(op->in.txn.success, op->in.txn.success_count) +
+		       requests_bytes(op->in.txn.failure, op->in.txn.failure_count);
+	return 0;
+}
+
+/* Cuts the next batch off what waits: a defragmentation goes alone. */
+static struct inbox_node *take_batch(struct writer *writer)
+{
+	struct inbox_node *first = writer->waiting;
+	struct inbox_node *last = NULL;
+	size_t count = 0, bytes = 0;
+
+	for (struct inbox_node *node = first; node; node = node->next) {
+		const struct op *op = op_of(node);
+
+		if (count && op->kind == OP_DEFRAGMENT)
+			break;
+		last = node;
+		count++;
+		bytes += op_bytes(op);
+		if (op->kind == OP_DEFRAGMENT || count == WRITER_BATCH_OPS_MAX ||
+		    bytes >= WRITER_BATCH_BYTES_MAX)
+			break;
+	}
+	if (last) {
+		writer->waiting = last->next;
+		last->next = NULL;
+	}
+	return first;
+}
+
+enum err writer_measure(struct writer *writer)
+{
+	struct conn *conn = &writer->conn;
+	int64_t pages = 0, free_pages = 0;
+	enum err e = conn_number(conn, conn_stmt(conn, STMT_PAGE_COUNT), 0, &pages);
+
+	if (!e)
+		e = conn_number(conn, conn_stmt(conn, STMT_FREE_COUNT), 0, &free_pages);
+	if (e)
+		return e;
+	atomic_store(&writer->store->file_bytes, pages * DB_PAGE_BYTES);
+	atomic_store(&writer->store->in_use_bytes, (pages - free_pages) * DB_PAGE_BYTES);
+	return ERR_OK;
+}
+
+static enum err timed_commit(struct writer *writer)
+{
+	struct counters *counters = &writer->store->counters;
+	int64_t start_ns = clock_now_ns(&clock_system);
+	enum err e = batch_commit(&writer->batch);
+	int64_t took_ns = clock_now_ns(&clock_system) - start_ns;
+	int64_t bound_ns = NS_PER_MS;
+
+	if (e)
+		return e;
+	count_up(&counters->commits, 1);
+	count_up(&counters->commit_ns, (uint64_t)took_ns);
+	count_up(&counters->slow_commits, took_ns > SLOW_COMMIT_NS);
+	for (size_t i = 0; i < STORE_COMMIT_BUCKETS; i++, bound_ns *= 2) {
+		if (took_ns <= bound_ns) {
+			count_up(&counters->commit_bucket[i], 1);
+			break;
+		}
+	}
+	return ERR_OK;
+}
+
+static void expire_leases(struct writer *writer, size_t due_count)
+{
+	for (size_t i = 0; i < due_count && !writer->batch.failed; i++) {
+		enum err e = batch_expire(&writer->batch, writer->due[i]);
+
+		/* An op of this batch may have revoked it; another error is tried again. */
+		if (!e)
+			count_up(&writer->store->counters.leases_expired, 1);
+	}
+}
+
+static enum err run_batch(struct writer *writer, struct inbox_node *ops, size_t due_count)
+{
+	struct batch *batch = &writer->batch;
+
+	batch_begin(batch);
+	for (struct inbox_node *node = ops; node && !batch->failed; node = node->next)
+		batch_run(batch, op_of(node));
+	if (!batch->failed)
+		expire_leases(writer, due_count);
+	if (!batch->failed)
+		batch_broken(batch, writer_measure(writer));
+	if (!batch->failed)
+		timed_commit(writer);
+	return batch->failed;
+}
+
+void store_commit_publish(const struct store_commit *commit)
+{
+	atomic_store_explicit(&commit->store->head, commit->head_revision, memory_order_release);
+}
+
+static void publish(struct writer *writer)
+{
+	struct batch *batch = &writer->batch;
+	struct store *store = writer->store;
+	const struct store_listener *listener = &store->config.listener;
+	struct store_commit commit = {
+	    .store = store,
+	    .batches = batch->events,
+	    .batch_count = batch->event_count,
+	    .head_revision = batch->head,
+	};
+
+	if (commit.batch_count && listener->on_commit)
+		listener->on_commit(listener->context, &commit);
+	else if (commit.batch_count)
+		store_commit_publish(&commit);
+	assert(store_head(store) == batch->head);
+	atomic_fetch_or(&store->alarms, batch->alarms_raised);
+	atomic_fetch_and(&store->alarms, ~batch->alarms_cleared);
+	if (batch->compacted != NEVER_COMPACTED) {
+		pins_compact(&store->pins, batch->compacted);
+		writer->sweep_from_ns = 0;
+		if (listener->on_compact)
+			listener->on_compact(listener->context, batch->compacted);
+	}
+	count_up(&store->counters.puts, batch->puts);
+	count_up(&store->counters.deletes, batch->deletes);
+	count_up(&store->counters.txns, batch->txns);
+	count_up(&store->counters.leases_granted, batch->granted);
+	count_up(&store->counters.leases_revoked, batch->revoked);
+	batch_clear(batch);
+}
+
+/* Takes back what a batch did when nothing of it came to the disk, and says so to its ops. */
+static void give_back(struct writer *writer, struct inbox_node *ops, enum err e)
+{
+	enum err undo = batch_abort(&writer->batch);
+
+	if (undo) {
+		stop_with_fault(writer, undo);
+		answer_all(writer, ops, ERR_STOPPED);
+		return;
+	}
+	if (e == ERR_NO_SPACE &&
+	    !(atomic_fetch_or(&writer->store->alarms, 1u << ALARM_NOSPACE) & 1u << ALARM_NOSPACE))
+		log_error("the disk is full: writes are refused until the NOSPACE alarm is"
+			  " cleared; make room, then compact, defragment and disarm");
+	answer_all(writer, ops, e);
+}
+
+static void do_batch(struct writer *writer, struct inbox_node *ops, size_t due_count)
+{
+	enum err e = run_batch(writer, ops, due_count);
+
+	if (!e) {
+		publish(writer);
+		answer_all(writer, ops, ERR_OK);
+	} else if (e == ERR_NO_SPACE || e == ERR_NOMEM) {
+		give_back(writer, ops, e);
+	} else {
+		stop_with_fault(writer, e);
+		answer_all(writer, ops, ERR_STOPPED);
+	}
+}
+
+/* --- defragmentation ------------------------------------------------------------------------- */
+
+static enum err defragment(struct writer *writer)
+{
+	struct conn *conn = &writer->conn;
+	char *sql = sqlite3_mprintf("PRAGMA temp_store=FILE; PRAGMA temp_store_directory=%Q;",
+				    writer->store->data_dir);
+	enum err e, restore;
+
+	if (!sql)
+		return fault(ERR_NOMEM, "a statement");
+	/* VACUUM keeps the copy in a temporary file beside the data, not in memory. */
+	e = conn_exec(conn, sql);
+	sqlite3_free(sql);
+	if (!e)
+		e = conn_exec(conn, "VACUUM");
+	restore = conn_exec(conn, "PRAGMA temp_store=MEMORY;");
+	if (!e)
+		e = restore;
+	if (!e)
+		e = conn_exec(conn, "PRAGMA wal_checkpoint(TRUNCATE)");
+	return e ? e : writer_measure(writer);
+}
+
+static void do_defragment(struct writer *writer, struct op *op)
+{
+	op->err = defragment(writer);
+	op->revision = store_head(writer->store);
+	op->node.next = NULL;
+	answer(writer, op);
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static size_t leases_due(struct writer *writer)
+{
+	struct store *store = writer->store;
+	int64_t now = now_ns(writer);
+	size_t count;
+
+	if (now < writer->expire_from_ns || atomic_load(&store->stopped) ||
+	    (atomic_load(&store->alarms) & 1u << ALARM_CORRUPT))
+		return 0;
+	pthread_mutex_lock(&store->lease_lock);
+	count = lessor_due(store->lessor, now, writer->due, LEASE_EXPIRE_PER_TICK);
+	pthread_mutex_unlock(&store->lease_lock);
+	if (count)
+		writer->expire_from_ns = now + LEASE_TICK_MS * NS_PER_MS;
+	return count;
+}
+
+static void do_sweep(struct writer *writer)
+{
+	bool worked = false;
+	enum err e;
+
+	if (atomic_load(&writer->store->stopped) || !sweeper_pending(&writer->sweeper) ||
+	    now_ns(writer) < writer->sweep_from_ns)
+		return;
+	e = sweeper_step(&writer->sweeper, &worked);
+	if (e == ERR_NO_SPACE || e == ERR_NOMEM)
+		writer->sweep_from_ns = now_ns(writer) + SWEEP_FULL_PAUSE_NS;
+	else if (e)
+		stop_with_fault(writer, e);
+	else if (!worked)
+		writer->sweep_from_ns = now_ns(writer) + SWEEP_HELD_PAUSE_NS;
+	else if (writer->waiting)
+		writer->sweep_from_ns = now_ns(writer) + SWEEP_BUSY_PAUSE_NS;
+	else
+		writer->sweep_from_ns = 0;
+	if (writer->physical && !e && sweeper_settled(&writer->sweeper))
+		answer_physical(writer, ERR_OK);
+}
+
+/* How long to wait for ops; negative: for ever. */
+static int64_t wait_ns(struct writer *writer)
+{
+	struct store *store = writer->store;
+	int64_t next = INT64_MAX;
+	int64_t wait;
+
+	if (atomic_load(&store->stopped))
+		return -1;
+	if (!(atomic_load(&store->alarms) & 1u << ALARM_CORRUPT)) {
+		pthread_mutex_lock(&store->lease_lock);
+		next = lessor_next_due_ns(store->lessor);
+		pthread_mutex_unlock(&store->lease_lock);
+		if (next < writer->expire_from_ns)
+			next = writer->expire_from_ns;
+	}
+	if (sweeper_pending(&writer->sweeper) && writer->sweep_from_ns < next)
+		next = writer->sweep_from_ns;
+	if (next == INT64_MAX)
+		return -1;
+	wait = next - now_ns(writer);
+	return wait > 0 ? wait : 0;
+}
+
+static void turn(struct writer *writer)
+{
+	struct inbox_node *ops = take_batch(writer);
+	size_t due_count = leases_due(writer);
+
+	if (atomic_load(&writer->store->stopped)) {
+		answer_all(writer, ops, ERR_STOPPED);
+		answer_physical(writer, ERR_STOPPED);
+		return;
+	}
+	if (ops && op_of(ops)->kind == OP_DEFRAGMENT) {
+		do_defragment(writer, op_of(ops));
+		ops = NULL;
+	}
+	if (ops || due_count)
+		do_batch(writer, ops, due_count);
+	do_sweep(writer);
+}
+
+static void *writer_main(void *context)
+{
+	struct writer *writer = context;
+	bool closed = false;
+
+	pthread_setname_np(pthread_self(), "kedge-writer");
+	while (!closed) {
+		if (!writer->waiting)
+			writer->waiting =
+			    inbox_wait(&writer->store->inbox, wait_ns(writer), &closed);
+		turn(writer);
+	}
+	answer_physical(writer, ERR_STOPPED);
+	return NULL;
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+enum err writer_new(struct store *store, struct conn *conn, int64_t swept,
+		    struct writer **ret_writer)
+{
+	struct writer *writer = calloc(1, sizeof(*writer));
+
+	if (!writer)
+		return fault(ERR_NOMEM, "the writer");
+	writer->store = store;
+	writer->conn = *conn;
+	*conn = (struct conn){0};
+	batch_init(&writer->batch, store, &writer->conn);
+	sweeper_init(&writer->sweeper, store, &writer->conn, swept);
+	*ret_writer = writer;
+	return ERR_OK;
+}
+
+void writer_free(struct writer *writer)
+{
+	if (!writer)
+		return;
+	assert(!writer->started && !writer->waiting && !writer->physical);
+	batch_fini(&writer->batch);
+	sweeper_fini(&writer->sweeper);
+	conn_close(&writer->conn);
+	free(writer);
+}
+
+enum err writer_start(struct writer *writer)
+{
+	if (pthread_create(&writer->thread, NULL, writer_main, writer))
+		return fault(ERR_NOMEM, "the writer's thread");
+	writer->started = true;
+	return ERR_OK;
+}
+
+void writer_join(struct writer *writer)
+{
+	if (writer->started)
+		pthread_join(writer->thread, NULL);
+	writer->started = false;
+}
