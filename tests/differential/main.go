@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// difftest compares two etcd v3 servers: random programs of requests run on both in lock-step, and
+// every answer, error and watch event must be the same.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+type options struct {
+	a, b           string
+	spawnA, spawnB string
+	requests       int
+	length         int
+	seed           int64
+	program        string
+	out, data      string
+	mutate         string
+	keepGoing      bool
+	restarts       bool
+	shrink         time.Duration
+	verbose        bool
+}
+
+func parseOptions() *options {
+	o := new(options)
+	flag.StringVar(&o.a, "a", "", "host:port of server A, the reference")
+	flag.StringVar(&o.b, "b", "", "host:port of server B")
+	flag.StringVar(&o.spawnA, "spawn-a", "", "command that starts A; {dir}, {url} and {peer} are replaced")
+	flag.StringVar(&o.spawnB, "spawn-b", "", "command that starts B")
+	flag.IntVar(&o.requests, "requests", 2000, "steps to run in all")
+	flag.IntVar(&o.length, "length", 2000, "steps of one program; each starts with empty servers when -spawn-a and -spawn-b are given")
+	flag.Int64Var(&o.seed, "seed", 1, "seed of the first program; the next has the next number")
+	flag.StringVar(&o.program, "program", "", "file with a program to replay instead of random ones")
+	flag.StringVar(&o.out, "out", "", "folder for the programs that found a difference (default: a temporary one)")
+	flag.StringVar(&o.data, "data", "", "folder for the servers' data (default: that of -out)")
+	flag.StringVar(&o.mutate, "mutate", "", "put one fault into B's answers: "+strings.Join(mutateModes, ", "))
+	flag.BoolVar(&o.keepGoing, "keep-going", false, "go on after a difference, and list them by sort at the end")
+	flag.BoolVar(&o.restarts, "restarts", true, "stop and start both servers within programs (needs -spawn-a and -spawn-b)")
+	flag.DurationVar(&o.shrink, "shrink", 0, "how long to try to shorten a program that found a difference")
+	flag.BoolVar(&o.verbose, "v", false, "print every step")
+	flag.Parse()
+	return o
+}
+
+// session is one run of this program: its options, its servers, and what it found.
+type session struct {
+	*options
+	sides  [2]*side
+	found  map[string][]*difference
+	counts map[string]int
+	// refused counts the requests that A answered with an error.
+	refused map[string]int
+	steps   int
+}
+
+func main() {
+	o := parseOptions()
+	if (o.spawnA == "") != (o.spawnB == "") || o.spawnA == "" && (o.a == "" || o.b == "") {
+		fmt.Fprintln(os.Stderr, "difftest: give -a and -b, or -spawn-a and -spawn-b")
+		os.Exit(2)
+	}
+	s := &session{options: o, found: make(map[string][]*difference), counts: make(map[string]int), refused: make(map[string]int)}
+	if err := s.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "difftest:", err)
+		os.Exit(2)
+	}
+	s.summary()
+	if len(s.found) > 0 {
+		os.Exit(1)
+	}
+}
+
+func (s *session) run() error {
+	if s.out == "" {
+		dir, err := os.MkdirTemp("", "difftest")
+		if err != nil {
+			return err
+		}
+		s.out = dir
+		defer func() {
+			if len(s.found) == 0 {
+				os.RemoveAll(dir)
+			}
+		}()
+	}
+	if s.data == "" {
+		s.data = s.out
+	}
+	if err := os.MkdirAll(s.out, 0o777); err != nil {
+		return err
+	}
+	s.sides[0] = &side{name: "A", index: 0, addr: s.a, url: "http://" + s.a, command: s.spawnA}
+	s.sides[1] = &side{name: "B", index: 1, addr: s.b, url: "http://" + s.b, command: s.spawnB}
+	if s.program != "" {
+		ops, err := loadProgram(s.program)
+		if err != nil {
+			return err
+		}
+		_, err = s.once(s.seed, ops)
+		return err
+	}
+	for seed := s.seed; s.steps < s.requests; seed++ {
+		ran, err := s.once(seed, nil)
+		if err != nil {
+			return err
+		}
+		if len(s.found) > 0 && !s.keepGoing {
+			return s.keep(seed, ran)
+		}
+	}
+	return nil
+}
+
+// prepare starts empty servers, or connects to the ones that run.
+func (s *session) prepare() error {
+	for _, x := range s.sides {
+		x.forget()
+		dir := filepath.Join(s.data, "server-"+x.name)
+		if x.command != "" {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+		if err := x.fresh(dir); err != nil {
+			return err
+		}
+	}
+	errs := make(chan error, 2)
+	for _, x := range s.sides {
+		go func() { errs <- x.start() }()
+	}
+	return firstError(<-errs, <-errs)
+}
+
+func firstError(errs ...error) error {
+	for _, e := range errs {
+		if e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+func (s *session) release(r *runner) {
+	r.close()
+	for _, x := range s.sides {
+		x.stop(9)
+	}
+}
+
+// once runs one program, random when ops is nil, and returns the steps it took.
+func (s *session) once(seed int64, ops []*op) ([]*op, error) {
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	m := newMutator(s.mutate, seed)
+	r := newRunner(s.sides, m)
+	defer s.release(r)
+	if s.spawnA == "" {
+		if err := s.adopt(r); err != nil {
+			return nil, err
+		}
+	}
+	g := newGenerator(seed, r, s.restarts && s.spawnA != "")
+	var ran []*op
+	for i := 0; ; i++ {
+		var o *op
+		switch {
+		case ops != nil && i < len(ops):
+			o = ops[i]
+		case ops == nil && i < s.length && s.steps < s.requests:
+			o = g.next()
+		default:
+			o = &op{Kind: opDrain}
+		}
+		last := ops != nil && i >= len(ops) || ops == nil && (i >= s.length || s.steps >= s.requests)
+		r.index = i
+		ran = append(ran, o)
+		s.steps++
+		if s.verbose {
+			fmt.Printf("%6d %s\n", i, o)
+		}
+		if d := r.run(o); d != nil {
+			for _, x := range s.sides {
+				if !d.diverged && x.died() {
+					d.signature = "server " + x.name + " died: " + o.label()
+					d.text += "\n" + x.logTail()
+					d.diverged = true
+				}
+			}
+			s.note(seed, d)
+			if d.diverged || !s.keepGoing {
+				break
+			}
+		}
+		if last {
+			break
+		}
+	}
+	for k, v := range r.counts {
+		s.counts[k] += v
+		s.refused[k] += r.refused[k]
+	}
+	if m != nil {
+		fmt.Printf("mutated: %s\n", m.what)
+	}
+	return ran, nil
+}
+
+// adopt learns the state of servers that were running before.
+func (s *session) adopt(r *runner) error {
+	o := &op{Kind: opUnary, Method: "/etcdserverpb.Lease/LeaseLeases"}
+	if d := r.run(o); d != nil {
+		return fmt.Errorf("the servers differ before the first step: %s", d.text)
+	}
+	return nil
+}
+
+func (s *session) note(seed int64, d *difference) {
+	first := len(s.found[d.signature]) == 0
+	s.found[d.signature] = append(s.found[d.signature], d)
+	if !first {
+		return
+	}
+	fmt.Printf("DIFFERENCE seed %d step %d: %s\n    request: %s\n    %s\n", seed, d.index, d.signature, d.op, d.text)
+}
+
+// keep writes the program that found a difference to a file, shortened if asked.
+func (s *session) keep(seed int64, ran []*op) error {
+	path := filepath.Join(s.out, fmt.Sprintf("program-%d.jsonl", seed))
+	if err := saveProgram(path, ran); err != nil {
+		return err
+	}
+	fmt.Printf("program: %s (%d steps); replay it with -program\n", path, len(ran))
+	if s.shrink == 0 || s.spawnA == "" {
+		return nil
+	}
+	small, err := s.shorten(seed, ran)
+	if err != nil || len(small) == len(ran) {
+		return err
+	}
+	path = filepath.Join(s.out, fmt.Sprintf("program-%d.small.jsonl", seed))
+	if err := saveProgram(path, small); err != nil {
+		return err
+	}
+	fmt.Printf("shortened: %s (%d steps)\n", path, len(small))
+	return nil
+}
+
+// shorten takes steps out as long as the same sort of difference is found.
+func (s *session) shorten(seed int64, ops []*op) ([]*op, error) {
+	want := ""
+	for sig := range s.found {
+		want = sig
+	}
+	t := &session{options: &options{}, sides: s.sides, counts: make(map[string]int), refused: make(map[string]int)}
+	*t.options = *s.options
+	t.verbose, t.keepGoing = false, false
+	fails := func(try []*op) (bool, error) {
+		t.found = make(map[string][]*difference)
+		stdout := os.Stdout
+		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+			os.Stdout = null
+			defer null.Close()
+		}
+		_, err := t.once(seed, try)
+		os.Stdout = stdout
+		return len(t.found[want]) > 0, err
+	}
+	deadline := time.Now().Add(s.shrink)
+	for size := len(ops) / 2; size >= 1; size /= 2 {
+		for from := 0; from < len(ops)-1; {
+			if time.Now().After(deadline) {
+				return ops, nil
+			}
+			to := min(from+size, len(ops)-1) // the last step is the one that differs
+			try := append(append([]*op(nil), ops[:from]...), ops[to:]...)
+			bad, err := fails(try)
+			if err != nil {
+				return nil, err
+			}
+			if bad {
+				ops = try
+			} else {
+				from = to
+			}
+		}
+	}
+	return ops, nil
+}
+
+func (s *session) summary() {
+	labels := make([]string, 0, len(s.counts))
+	total := 0
+	for l, n := range s.counts {
+		labels = append(labels, l)
+		total += n
+	}
+	sort.Slice(labels, func(i, j int) bool {
+		if s.counts[labels[i]] != s.counts[labels[j]] {
+			return s.counts[labels[i]] > s.counts[labels[j]]
+		}
+		return labels[i] < labels[j]
+	})
+	for _, l := range labels {
+		fmt.Printf("%8d %s (%d refused)\n", s.counts[l], l, s.refused[l])
+	}
+	sigs := make([]string, 0, len(s.found))
+	all := 0
+	for sig, ds := range s.found {
+		sigs = append(sigs, sig)
+		all += len(ds)
+	}
+	sort.Strings(sigs)
+	for _, sig := range sigs {
+		fmt.Printf("%8d times different: %s\n", len(s.found[sig]), sig)
+	}
+	fmt.Printf("%d requests compared, %d differences\n", total, all)
+}
