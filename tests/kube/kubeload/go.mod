@@ -1,0 +1,3 @@
+module example.invalid/kedge-test-kubeload
+
+go 1.21
