@@ -81,7 +81,13 @@ $(GEN)/%.pb-c.c: %.proto
 	@protoc-c --c_out=$(GEN) $<
 $(GEN_C): $(PROTO)
 
-$(OUT)/shim/version.o: CPPFLAGS += -DKEDGE_BUILD='"$(VERSION)"'
+# Rewritten only when it changed, so that a new commit rebuilds one file.
+$(GEN)/build_id.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define KEDGE_BUILD "$(VERSION)"' | cmp -s - $@ || echo '#define KEDGE_BUILD "$(VERSION)"' > $@
+$(OUT)/shim/version.o: $(GEN)/build_id.h
+.PHONY: FORCE
+FORCE:
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
@@ -124,7 +130,7 @@ tidy:
 lint: compile-db
 	@printf '%s\n' $(SRC) shim/main.c | xargs -P 2 -n 8 clang-tidy --quiet -p .
 
-compile-db: $(GEN_C)
+compile-db: $(GEN_C) $(GEN)/build_id.h
 	@deploy/compile-db.sh "$(CC)" "$(CPPFLAGS) $(CFLAGS)" $(ALL_C) > compile_commands.json
 
 format:

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check.h - what etcd refuses before it asks its store, in etcd's order.
  *
- * Pure.  Source of the rules: server/etcdserver/api/v3rpc/key.go and quota.go, server/storage/quota.go
- * and processInternalRaftRequestOnce() in server/etcdserver/v3_server.go.  The order of the checks of
- * one request is: quota (store_quota_check with the cost below), then the request's own, then size. */
+ * Pure.  Source of the rules: server/etcdserver/api/v3rpc/key.go and quota.go,
+ * server/storage/quota.go and processInternalRaftRequestOnce() in server/etcdserver/v3_server.go.
+ * The order of the checks of one request is: quota (store_quota_check with the cost below), then
+ * the request's own, then size. */
 #ifndef API_CHECK_H
 #define API_CHECK_H
 
@@ -16,7 +17,8 @@ enum err check_delete(const struct delete_op *op);
 /* ops_max: --max-txn-ops.  Includes the search for a key that is written twice. */
 enum err check_txn(const struct txn_op *op, size_t ops_max);
 
-/* A key that two puts of one branch write, or that a delete of the branch covers.  In check_keys.c. */
+/* A key that two puts of one branch write, or that a delete of the branch covers.  In check_keys.c.
+ */
 enum err check_txn_keys(const struct txn_op *op);
 
 /* Only plain ranges on both branches: such a transaction is no write, whatever its size. */

@@ -3,15 +3,14 @@
  *
  * etcd's rule (checkIntervals() in server/etcdserver/api/v3rpc/key.go) has corners that clients can
  * see, so they are kept:
- *  K1 two puts of one key clash, wherever in the branch they are, unless one is in the then-part and
- *     the other in the else-part of the same nested transaction;
- *  K2 a put clashes with a delete that stands beside it or above it, before or after it, and with a
- *     delete inside of a nested transaction that comes before the one that holds the put, but not
- *     with one inside of a later nested transaction;
- *  K3 two deletes never clash;
- *  K4 a range that ends in "\0", i.e. is open, is compared as it is written and so covers no put.
- * Each level hands its sorted sets to the one above; joining two sets costs their size, and the
- * bounds on depth and on all operations (codec.h) bound the whole. */
+ *  K1 two puts of one key clash, wherever in the branch they are, unless one is in the then-part
+ * and the other in the else-part of the same nested transaction; K2 a put clashes with a delete
+ * that stands beside it or above it, before or after it, and with a delete inside of a nested
+ * transaction that comes before the one that holds the put, but not with one inside of a later
+ * nested transaction; K3 two deletes never clash; K4 a range that ends in "\0", i.e. is open, is
+ * compared as it is written and so covers no put. Each level hands its sorted sets to the one
+ * above; joining two sets costs their size, and the bounds on depth and on all operations (codec.h)
+ * bound the whole. */
 #include "api/check.h"
 
 #include <assert.h>
@@ -173,7 +172,8 @@ static enum err add_deletes(struct written *written, struct written *from)
 	return e;
 }
 
-/* --- the deletes and puts of one level --------------------------------------------------------- */
+/* --- the deletes and puts of one level ---------------------------------------------------------
+ */
 
 static bool is_range(const struct delete_op *op)
 {
@@ -198,10 +198,10 @@ static enum err gather_deletes(struct written *written, const struct request *re
 			continue;
 		if (is_range(op))
 			written->ranges.spans[written->ranges.count++] =
-				(struct span){op->key, op->end};
+			    (struct span){op->key, op->end};
 		else if (range_is_single(op->end))
 			written->points.spans[written->points.count++] =
-				(struct span){op->key, {0}};
+			    (struct span){op->key, {0}};
 	}
 	qsort(written->points.spans, written->points.count, sizeof(struct span), compare_spans);
 	qsort(written->ranges.spans, written->ranges.count, sizeof(struct span), compare_spans);
@@ -231,7 +231,8 @@ static enum err gather_puts(struct written *written, const struct request *reque
 	return e;
 }
 
-/* --- all levels -------------------------------------------------------------------------------- */
+/* --- all levels --------------------------------------------------------------------------------
+ */
 
 static enum err check_branch(const struct request *requests, size_t count, struct written *written);
 

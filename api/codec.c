@@ -20,7 +20,8 @@ static enum err finish(struct codec *codec, const struct reader *reader)
 	return ERR_OK;
 }
 
-/* --- plain requests ---------------------------------------------------------------------------- */
+/* --- plain requests ----------------------------------------------------------------------------
+ */
 
 static void range_number(struct range_op *op, uint32_t number, uint64_t value)
 {
@@ -149,7 +150,8 @@ enum err codec_numbers(struct codec *codec, struct bytes message, uint64_t *ret_
 	return finish(codec, &reader);
 }
 
-/* --- the rare ones, through protobuf-c --------------------------------------------------------- */
+/* --- the rare ones, through protobuf-c ---------------------------------------------------------
+ */
 
 /* protobuf-c does not look at the contents of strings; proto3 wants UTF-8. */
 static enum err scan_strings(struct codec *codec, const ProtobufCMessageDescriptor *type,
@@ -162,7 +164,7 @@ static enum err scan_strings(struct codec *codec, const ProtobufCMessageDescript
 		return malformed(codec, "proto: exceeded maximum recursion depth");
 	while (reader_next(&reader, &field)) {
 		const ProtobufCFieldDescriptor *known =
-			protobuf_c_message_descriptor_get_field(type, field.number);
+		    protobuf_c_message_descriptor_get_field(type, field.number);
 		enum err e = ERR_OK;
 
 		if (!known || field.type != FIELD_BYTES)
@@ -204,7 +206,8 @@ enum err codec_unpack(struct codec *codec, const ProtobufCMessageDescriptor *typ
 		return e;
 	unpacked = protobuf_c_message_unpack(type, &allocator, message.size, message.data);
 	if (codec->out_of_memory)
-		return fault(ERR_NOMEM, "request of %zu bytes of type %s", message.size, type->name);
+		return fault(ERR_NOMEM, "request of %zu bytes of type %s", message.size,
+			     type->name);
 	if (!unpacked)
 		return malformed(codec, "proto: cannot parse invalid wire-format data");
 	*ret_message = unpacked;

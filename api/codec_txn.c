@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* codec_txn.c - the one request that holds itself.
  *
- * A level is read twice: once to count its members, which are stepped over by their length, and once
- * to read them.  So arrays have their right size, and the limits are known to hold before anything
- * is taken for them. */
+ * A level is read twice: once to count its members, which are stepped over by their length, and
+ * once to read them.  So arrays have their right size, and the limits are known to hold before
+ * anything is taken for them. */
 #include "api/codec.h"
 
 #include "api/reader.h"
@@ -48,7 +48,8 @@ static enum err decode_compare(struct codec *codec, struct bytes message, struct
 
 	while (reader_next(&reader, &field)) {
 		if (is_union_field(&field))
-			set = (struct compare_union){(int)field.number - 4, field.value, field.bytes};
+			set =
+			    (struct compare_union){(int)field.number - 4, field.value, field.bytes};
 		else if (field.type == FIELD_VARINT && field.number == 1)
 			ret->result = (int32_t)field.value;
 		else if (field.type == FIELD_VARINT && field.number == 2)

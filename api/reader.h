@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reader.h - the fields of one protobuf message, one after the other.
  *
- * Ownership: fields point into the message.  Errors: after the last field reader_next() gives false,
- * and so it does at the first byte that is not protobuf; `malformed` tells the two apart.
+ * Ownership: fields point into the message.  Errors: after the last field reader_next() gives
+ * false, and so it does at the first byte that is not protobuf; `malformed` tells the two apart.
  * Limits: groups, which nobody sends, are skipped to GROUP_DEPTH_MAX; nothing else recurses. */
 #ifndef API_READER_H
 #define API_READER_H
@@ -36,8 +36,8 @@ struct reader {
 static inline struct reader reader_of(struct bytes message)
 {
 	return (struct reader){
-		.at = message.data,
-		.end = message.size ? message.data + message.size : message.data,
+	    .at = message.data,
+	    .end = message.size ? message.data + message.size : message.data,
 	};
 }
 

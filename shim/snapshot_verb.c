@@ -18,16 +18,16 @@ struct snapshot_args {
 
 static int usage(FILE *out, int status)
 {
-	fprintf(out,
-		"Usage:\n"
-		"  kedge snapshot save FILE --data-dir DIR\n"
-		"      Copies the data of DIR, whose kedge may be running, into FILE.\n"
-		"      From another machine: etcdctl --endpoints URL snapshot save FILE\n"
-		"  kedge snapshot restore FILE --data-dir NEWDIR [--bump-revision N]\n"
-		"      Makes the new data folder NEWDIR from FILE.  It gets an identity of its own and\n"
-		"      its revision moves forward by N (1000000000), so that clients notice.\n"
-		"  kedge snapshot status FILE [--write-out json]\n"
-		"      Checks FILE and tells its revision, keys and size.\n");
+	fprintf(out, "Usage:\n"
+		     "  kedge snapshot save FILE --data-dir DIR\n"
+		     "      Copies the data of DIR, whose kedge may be running, into FILE.\n"
+		     "      From another machine: etcdctl --endpoints URL snapshot save FILE\n"
+		     "  kedge snapshot restore FILE --data-dir NEWDIR [--bump-revision N]\n"
+		     "      Makes the new data folder NEWDIR from FILE.  It gets an identity of "
+		     "its own and\n"
+		     "      its revision moves forward by N (1000000000), so that clients notice.\n"
+		     "  kedge snapshot status FILE [--write-out json]\n"
+		     "      Checks FILE and tells its revision, keys and size.\n");
 	return status;
 }
 
@@ -105,8 +105,8 @@ static int save(const struct snapshot_args *args)
 static int restore(const struct snapshot_args *args)
 {
 	char problem[STORE_PROBLEM_BYTES] = "";
-	enum err e = store_snapshot_restore(args->file, args->data_dir, args->bump_revision,
-					    problem);
+	enum err e =
+	    store_snapshot_restore(args->file, args->data_dir, args->bump_revision, problem);
 
 	if (!e)
 		printf("Restored %s into %s\nStart it with: kedge serve --data-dir %s\n",

@@ -3,16 +3,14 @@
 
 #include "shim/base/version.h"
 
+#include "build_id.h"
+
 #include <nghttp2/nghttp2.h>
 #include <openssl/crypto.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <uv.h>
-
-#ifndef KEDGE_BUILD
-#define KEDGE_BUILD "unknown"
-#endif
 
 const char *version_build(void)
 {

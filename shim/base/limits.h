@@ -55,15 +55,15 @@
 #define H2_CONNECTION_WINDOW_BYTES (4 * MIB) /* several such at once */
 #define H2_OUTPUT_RUN_BYTES (64 * KIB)	     /* frames gathered for one send */
 #define H2_UNSENT_BYTES_MAX (64 * MIB)	     /* answers not taken; beyond, no credit for requests */
-#define H2_CALLS_MAX 65536		     /* calls whose memory is in use; beyond: REFUSED_STREAM */
-#define H2_CALLS_POOLED_MAX 32		     /* finished calls kept for the next ones */
-#define H2_HEADER_LIST_BYTES_MAX (64 * KIB)  /* request headers, counted as in RFC 9113 6.5.2 */
-#define H2_RESETS_BURST 2000		     /* resets by the peer or its mistakes (rapid reset) */
-#define H2_RESETS_PER_SECOND 200	     /* ... and how fast the allowance comes back */
-#define H2_USELESS_BURST 1000		     /* frames that carry nothing: empty DATA, PRIORITY, ... */
+#define H2_CALLS_MAX 65536     /* calls whose memory is in use; beyond: REFUSED_STREAM */
+#define H2_CALLS_POOLED_MAX 32 /* finished calls kept for the next ones */
+#define H2_HEADER_LIST_BYTES_MAX (64 * KIB) /* request headers, counted as in RFC 9113 6.5.2 */
+#define H2_RESETS_BURST 2000		    /* resets by the peer or its mistakes (rapid reset) */
+#define H2_RESETS_PER_SECOND 200	    /* ... and how fast the allowance comes back */
+#define H2_USELESS_BURST 1000 /* frames that carry nothing: empty DATA, PRIORITY, ... */
 #define H2_USELESS_PER_SECOND 100
-#define H2_PING_STRIKES_MAX 2		     /* as grpc-go */
-#define H2_DRAIN_WAIT_MS 1000		     /* for the peer's answer to the first GOAWAY */
+#define H2_PING_STRIKES_MAX 2 /* as grpc-go */
+#define H2_DRAIN_WAIT_MS 1000 /* for the peer's answer to the first GOAWAY */
 
 static_assert(CALL_SEND_LOW_BYTES < CALL_SEND_HIGH_BYTES, "hysteresis");
 static_assert(WATCH_OUTBOX_BYTES_MAX > REQUEST_BYTES_DEFAULT, "one event must fit");

@@ -194,21 +194,20 @@ void call_mark_due(struct call *call, enum call_due due)
 	h2_wake(call->session);
 }
 
+/* Nothing before the last line lets go of the call: streams close only inside nghttp2. */
 void call_run_due(struct call *call)
 {
 	unsigned due = call->due;
 
 	call->due = 0;
-	call_hold(call);
 	if (due & DUE_INPUT)
 		call_receive_resume(call);
 	if (due & DUE_WRITABLE && call->phase == CALL_OPEN && call->method->on_writable)
 		call->method->on_writable(call);
-	if (due & DUE_END)
-		call_run_end(call);
-	if (due & DUE_END)
-		call_detach_if_done(call);
-	call_release(call);
+	if (!(due & DUE_END))
+		return;
+	call_run_end(call);
+	call_detach_if_done(call);
 }
 
 /* --- what a handler asks

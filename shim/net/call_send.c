@@ -34,9 +34,10 @@ static struct bytes answer_content_type(struct call *call)
 	const struct bytes plain = NAME("application/grpc");
 	uint8_t *text;
 
-	if (!grpc_content_type(asked, &subtype) || !subtype.size)
+	if (!asked.size || !grpc_content_type(asked, &subtype) || !subtype.size)
 		return plain;
-	if (asked.data[plain.size] == '+')
+	assert(asked.data);
+	if (subtype.data[-1] == '+')
 		return asked;
 	text = arena_alloc(&call->arena, asked.size);
 	if (!text)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* alarm.c - Maintenance.Alarm, and how Status tells of alarms.
  *
- * In etcd an alarm belongs to a member, and a client may raise one in the name of a member that does
- * not exist, 0 included; it then works like any other until it is lowered in the same name.  The
- * store knows one flag per alarm: the flag is set while anybody's alarm is up.  Whose it is is kept
- * here, in memory: after a restart every alarm is the server's own. */
+ * In etcd an alarm belongs to a member, and a client may raise one in the name of a member that
+ * does not exist, 0 included; it then works like any other until it is lowered in the same name.
+ * The store knows one flag per alarm: the flag is set while anybody's alarm is up.  Whose it is is
+ * kept here, in memory: after a restart every alarm is the server's own. */
 #include "shim/rpc/rpc_internal.h"
 
 #include <assert.h>
@@ -24,14 +24,15 @@ struct alarm_call {
 
 static_assert(sizeof(struct alarm_call) <= ALARM_STATE_BYTES, "room of the call");
 
-/* --- who raised what --------------------------------------------------------------------------- */
+/* --- who raised what ---------------------------------------------------------------------------
+ */
 
 static size_t find_foreign(const struct rpc_alarms *alarms, enum alarm alarm, uint64_t member_id)
 {
 	size_t i = 0;
 
-	while (i < alarms->foreign_count && (alarms->foreign[i].alarm != alarm ||
-					     alarms->foreign[i].member_id != member_id))
+	while (i < alarms->foreign_count &&
+	       (alarms->foreign[i].alarm != alarm || alarms->foreign[i].member_id != member_id))
 		i++;
 	return i;
 }
@@ -111,8 +112,8 @@ size_t rpc_alarm_list(struct rpc_server *server, struct rpc_alarm *list)
 			list[count++] = (struct rpc_alarm){alarm, server->identity.member_id};
 		for (size_t i = 0; i < server->alarms.foreign_count; i++) {
 			if (server->alarms.foreign[i].alarm == alarm)
-				list[count++] = (struct rpc_alarm){
-					alarm, server->alarms.foreign[i].member_id};
+				list[count++] =
+				    (struct rpc_alarm){alarm, server->alarms.foreign[i].member_id};
 		}
 	}
 	return count;
@@ -129,7 +130,8 @@ void rpc_alarm_text(const struct rpc_alarm *alarm, char text[RPC_ALARM_TEXT_BYTE
 		snprintf(text, RPC_ALARM_TEXT_BYTES, "alarm:%s", name);
 }
 
-/* --- the call ------------------------------------------------------------------------------------ */
+/* --- the call ------------------------------------------------------------------------------------
+ */
 
 static size_t member_size(const struct rpc_alarm *alarm)
 {
@@ -200,7 +202,8 @@ static void change(struct call *call)
 	}
 	if (!activate)
 		set_down(server, state->alarm, state->member_id);
-	is_last = !server->alarms.is_own[state->alarm] && !has_foreign(&server->alarms, state->alarm);
+	is_last =
+	    !server->alarms.is_own[state->alarm] && !has_foreign(&server->alarms, state->alarm);
 	if (activate ? is_flag_up : !is_last) {
 		reply_changed(call);
 		return;

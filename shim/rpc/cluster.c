@@ -17,7 +17,8 @@ static const char *const *peer_urls(const struct rpc_server *server)
 	return server->config.peer_urls ? server->config.peer_urls : default_peer_urls;
 }
 
-/* --- the one member -------------------------------------------------------------------------------- */
+/* --- the one member
+ * -------------------------------------------------------------------------------- */
 
 static size_t count_urls(const char *const *urls)
 {
@@ -54,7 +55,7 @@ static bool fill_member(struct call *call, Etcdserverpb__Member *member)
 	member->n_clienturls = count_urls(server->config.client_urls);
 	member->peerurls = copy_urls(call_arena(call), peer_urls(server), member->n_peerurls);
 	member->clienturls =
-		copy_urls(call_arena(call), server->config.client_urls, member->n_clienturls);
+	    copy_urls(call_arena(call), server->config.client_urls, member->n_clienturls);
 	if (!name_copy || !member->peerurls || !member->clienturls)
 		return false;
 	member->id = server->identity.member_id;
@@ -82,7 +83,8 @@ void cluster_member_list(struct call *call, struct bytes message)
 	rpc_reply_packed(call, &response.base);
 }
 
-/* --- what cannot be done --------------------------------------------------------------------------- */
+/* --- what cannot be done
+ * --------------------------------------------------------------------------- */
 
 static bool is_scheme(const char *url, const char *scheme)
 {
@@ -163,8 +165,8 @@ void cluster_member_add(struct call *call, struct bytes message)
 	struct codec codec = CODEC_INIT(call_arena(call));
 	Etcdserverpb__MemberAddRequest *request;
 	ProtobufCMessage *unpacked;
-	enum err e = codec_unpack(&codec, &etcdserverpb__member_add_request__descriptor, message,
-				  &unpacked);
+	enum err e =
+	    codec_unpack(&codec, &etcdserverpb__member_add_request__descriptor, message, &unpacked);
 
 	if (e) {
 		rpc_fail_decode(call, &codec, e);
@@ -188,8 +190,8 @@ void cluster_member_update(struct call *call, struct bytes message)
 {
 	struct codec codec = CODEC_INIT(call_arena(call));
 	ProtobufCMessage *unpacked;
-	enum err e = codec_unpack(&codec, &etcdserverpb__member_update_request__descriptor,
-				  message, &unpacked);
+	enum err e = codec_unpack(&codec, &etcdserverpb__member_update_request__descriptor, message,
+				  &unpacked);
 
 	if (e)
 		rpc_fail_decode(call, &codec, e);
@@ -207,6 +209,6 @@ void cluster_member_promote(struct call *call, struct bytes message)
 
 	if (!rpc_take_numbers(call, message, &id, 1))
 		return;
-	call_fail(call, id == rpc_of(call)->identity.member_id ? ERR_NOT_LEARNER
-							       : ERR_MEMBER_NOT_FOUND);
+	call_fail(call,
+		  id == rpc_of(call)->identity.member_id ? ERR_NOT_LEARNER : ERR_MEMBER_NOT_FOUND);
 }

@@ -23,7 +23,8 @@ static void wrote(struct buffer *out, const uint8_t *end, uint64_t size)
 	out->size += (size_t)size;
 }
 
-/* --- parts that several answers share ---------------------------------------------------------- */
+/* --- parts that several answers share ----------------------------------------------------------
+ */
 
 static size_t header_field_size(const struct wire_header *header)
 {
@@ -87,7 +88,8 @@ uint8_t *encode_kv_head(uint8_t *to, const struct kv *kv)
 	return wire_put_kv_head(to, kv);
 }
 
-/* --- the bodies of the plain answers ------------------------------------------------------------ */
+/* --- the bodies of the plain answers ------------------------------------------------------------
+ */
 
 static size_t range_size(const struct wire_header *header, const struct range_result *result)
 {
@@ -162,7 +164,8 @@ enum err encode_delete(const struct wire_header *header, const struct delete_res
 	return e;
 }
 
-/* --- transactions: the size of each message is computed once and kept, in the order of writing -- */
+/* --- transactions: the size of each message is computed once and kept, in the order of writing --
+ */
 
 static size_t count_responses(const struct txn_result *result)
 {
@@ -249,10 +252,10 @@ static uint8_t *put_txn(uint8_t *to, const struct wire_header *header,
 			const struct txn_result *result, const size_t **sizes)
 {
 	static const unsigned fields[] = {
-		[REQUEST_RANGE] = RESPONSE_RANGE,
-		[REQUEST_PUT] = RESPONSE_PUT,
-		[REQUEST_DELETE] = RESPONSE_DELETE,
-		[REQUEST_TXN] = RESPONSE_TXN,
+	    [REQUEST_RANGE] = RESPONSE_RANGE,
+	    [REQUEST_PUT] = RESPONSE_PUT,
+	    [REQUEST_DELETE] = RESPONSE_DELETE,
+	    [REQUEST_TXN] = RESPONSE_TXN,
 	};
 
 	to = put_header_field(to, header);
@@ -286,7 +289,8 @@ enum err encode_txn(const struct wire_header *header, const struct txn_result *r
 	return e;
 }
 
-/* --- a RangeResponse out of a cursor ------------------------------------------------------------ */
+/* --- a RangeResponse out of a cursor ------------------------------------------------------------
+ */
 
 size_t encode_part_kv_size(const struct range_cursor *cursor, size_t index)
 {

@@ -38,8 +38,7 @@ static void hash_work(struct rpc_job *job) /* pool thread */
 static void hash_reply(struct rpc_job *job)
 {
 	Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
-	Etcdserverpb__ResponseHeader header =
-		rpc_pb_header(rpc_of(job->call), hash_of(job)->head);
+	Etcdserverpb__ResponseHeader header = rpc_pb_header(rpc_of(job->call), hash_of(job)->head);
 
 	if (!finish(job))
 		return;

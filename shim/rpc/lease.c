@@ -22,12 +22,10 @@ static enum err encode_answer(struct call *call, const struct lease_answer *answ
 	size_t size = wire_header_size(&header);
 	uint8_t *to;
 
-	if (!buffer_reserve(&out, wire_message_size(LEASE_HEADER, size) +
-					  wire_int_size(LEASE_ID, answer->id) +
-					  wire_int_size(LEASE_TTL, answer->ttl_seconds) +
-					  wire_int_size(LEASE_GRANTED_TTL,
-							answer->granted_seconds) +
-					  more))
+	if (!buffer_reserve(
+		&out, wire_message_size(LEASE_HEADER, size) + wire_int_size(LEASE_ID, answer->id) +
+			  wire_int_size(LEASE_TTL, answer->ttl_seconds) +
+			  wire_int_size(LEASE_GRANTED_TTL, answer->granted_seconds) + more))
 		return fault(ERR_NOMEM, "a lease's answer and %zu bytes", more);
 	to = wire_put_message(buffer_end(&out), LEASE_HEADER, size);
 	to = wire_put_header(to, &header);
@@ -39,14 +37,15 @@ static enum err encode_answer(struct call *call, const struct lease_answer *answ
 	return ERR_OK;
 }
 
-/* --- LeaseGrant, LeaseRevoke ---------------------------------------------------------------------- */
+/* --- LeaseGrant, LeaseRevoke
+ * ---------------------------------------------------------------------- */
 
 static void grant_reply(struct call *call, const struct op *op)
 {
 	struct lease_answer answer = {
-		.revision = op->revision,
-		.id = op->out.lease.id,
-		.ttl_seconds = op->out.lease.ttl_seconds,
+	    .revision = op->revision,
+	    .id = op->out.lease.id,
+	    .ttl_seconds = op->out.lease.ttl_seconds,
 	};
 	struct buffer out;
 	enum err e = encode_answer(call, &answer, 0, &out);
@@ -98,7 +97,8 @@ void lease_revoke(struct call *call, struct bytes message)
 		rpc_submit(call, revoke_reply);
 }
 
-/* --- LeaseKeepAlive: one answer for each request, in order ---------------------------------------- */
+/* --- LeaseKeepAlive: one answer for each request, in order
+ * ---------------------------------------- */
 
 void lease_keep_alive(struct call *call, struct bytes message)
 {
@@ -110,7 +110,8 @@ void lease_keep_alive(struct call *call, struct bytes message)
 
 	if (!rpc_take_numbers(call, message, &id, 1))
 		return;
-	/* The revision from before the renewal: a client that sees it knows the lease lived then. */
+	/* The revision from before the renewal: a client that sees it knows the lease lived then.
+	 */
 	answer.revision = store_head(store);
 	answer.id = (int64_t)id;
 	e = store_lease_renew(store, answer.id, &answer.ttl_seconds);
@@ -129,7 +130,8 @@ void lease_keep_alive_half_close(struct call *call)
 	call_finish(call, STATUS_OK, NULL);
 }
 
-/* --- LeaseTimeToLive, LeaseLeases ----------------------------------------------------------------- */
+/* --- LeaseTimeToLive, LeaseLeases
+ * ----------------------------------------------------------------- */
 
 static size_t keys_size(const struct lease_info *info)
 {
@@ -168,10 +170,10 @@ void lease_time_to_live(struct call *call, struct bytes message)
 		e = ERR_OK;
 	}
 	answer = (struct lease_answer){
-		.revision = store_head(store),
-		.id = (int64_t)numbers[0],
-		.ttl_seconds = info.remaining_seconds,
-		.granted_seconds = info.granted_seconds,
+	    .revision = store_head(store),
+	    .id = (int64_t)numbers[0],
+	    .ttl_seconds = info.remaining_seconds,
+	    .granted_seconds = info.granted_seconds,
 	};
 	if (!e)
 		e = encode_answer(call, &answer, keys_size(&info), &out);

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Status -------------------------------------------------------------------------------------- */
+/* --- Status --------------------------------------------------------------------------------------
+ */
 
 static char *copy_text(struct arena *arena, const char *text)
 {
@@ -72,7 +73,8 @@ void maintenance_status(struct call *call, struct bytes message)
 	rpc_reply_packed(call, &response.base);
 }
 
-/* --- Defragment ---------------------------------------------------------------------------------- */
+/* --- Defragment ----------------------------------------------------------------------------------
+ */
 
 static void defragment_reply(struct call *call, const struct op *op)
 {
@@ -92,7 +94,8 @@ void maintenance_defragment(struct call *call, struct bytes message)
 	rpc_submit(call, defragment_reply);
 }
 
-/* --- MoveLeader ---------------------------------------------------------------------------------- */
+/* --- MoveLeader ----------------------------------------------------------------------------------
+ */
 
 void maintenance_move_leader(struct call *call, struct bytes message)
 {
@@ -107,7 +110,8 @@ void maintenance_move_leader(struct call *call, struct bytes message)
 		call_fail(call, ERR_BAD_LEADER_TRANSFEREE);
 }
 
-/* --- Downgrade ----------------------------------------------------------------------------------- */
+/* --- Downgrade -----------------------------------------------------------------------------------
+ */
 
 struct version {
 	long long number[3]; /* major, minor, patch */
@@ -156,8 +160,8 @@ static enum err check_target(const char *text)
 
 	if (!parse_version(text, 3, &target) && !parse_version(text, 2, &target))
 		return ERR_DOWNGRADE_FORMAT;
-	if (!parse_version(ETCD_CLUSTER_VERSION, 3, &ours) ||
-	    target.number[0] != ours.number[0] || target.number[1] != ours.number[1] - 1)
+	if (!parse_version(ETCD_CLUSTER_VERSION, 3, &ours) || target.number[0] != ours.number[0] ||
+	    target.number[1] != ours.number[1] - 1)
 		return ERR_DOWNGRADE_TARGET;
 	return ERR_OK;
 }
@@ -166,7 +170,7 @@ static void downgrade_reply(struct call *call)
 {
 	struct rpc_server *server = rpc_of(call);
 	Etcdserverpb__ResponseHeader header =
-		rpc_pb_header(server, store_head(server->config.store));
+	    rpc_pb_header(server, store_head(server->config.store));
 	Etcdserverpb__DowngradeResponse response;
 
 	etcdserverpb__downgrade_response__init(&response);
@@ -208,8 +212,8 @@ void maintenance_downgrade(struct call *call, struct bytes message)
 {
 	struct codec codec = CODEC_INIT(call_arena(call));
 	ProtobufCMessage *request;
-	enum err e = codec_unpack(&codec, &etcdserverpb__downgrade_request__descriptor, message,
-				  &request);
+	enum err e =
+	    codec_unpack(&codec, &etcdserverpb__downgrade_request__descriptor, message, &request);
 
 	if (e)
 		rpc_fail_decode(call, &codec, e);

@@ -5,8 +5,8 @@
  *
  * The message's length is known and sent before its first value is read.  A piece that does not fit
  * into the room of the moment is kept, and its rest goes first the next time.
- * The cursor pins history.  A peer that takes less than RANGE_PACE_BYTES a second loses it, and with
- * it the stream: nobody keeps old rows alive by not reading. */
+ * The cursor pins history.  A peer that takes less than RANGE_PACE_BYTES a second loses it, and
+ *with it the stream: nobody keeps old rows alive by not reading. */
 #include "shim/rpc/encode.h"
 #include "shim/rpc/rpc_internal.h"
 
@@ -30,9 +30,9 @@ struct range_source {
 	struct wire_header header;
 	struct loop_timer deadline;
 	enum piece next;
-	size_t index;	     /* of the kv at hand */
-	struct bytes rest;   /* of a piece: goes first */
-	uint8_t *rest_data;  /* where it is kept between two calls, or NULL */
+	size_t index;	    /* of the kv at hand */
+	struct bytes rest;  /* of a piece: goes first */
+	uint8_t *rest_data; /* where it is kept between two calls, or NULL */
 	size_t rest_capacity;
 };
 
@@ -124,8 +124,8 @@ static void piece_advance(struct range_source *source)
 		break;
 	case PIECE_KV:
 		source->next = store_range_peek(source->cursor, source->index)->value.size
-				       ? PIECE_VALUE
-				       : PIECE_TAIL;
+				   ? PIECE_VALUE
+				   : PIECE_TAIL;
 		break;
 	case PIECE_VALUE:
 		source->next = PIECE_TAIL;

@@ -63,9 +63,9 @@ static enum err send_part(struct range_stream *stream, const struct range_part *
 	if (size > ANSWER_BYTES_MAX - 16 ||
 	    !buffer_reserve(&out, wire_message_size(RANGE_STREAM_RESPONSE, (size_t)size)))
 		return fault(ERR_NOMEM, "a part of %llu bytes", (unsigned long long)size);
-	out.size = (size_t)(wire_put_message(buffer_end(&out), RANGE_STREAM_RESPONSE,
-					     (size_t)size) -
-			    buffer_end(&out));
+	out.size =
+	    (size_t)(wire_put_message(buffer_end(&out), RANGE_STREAM_RESPONSE, (size_t)size) -
+		     buffer_end(&out));
 	e = encode_part(part, size, &out);
 	if (e)
 		buffer_fini(&out);
@@ -113,8 +113,8 @@ static void stream_start(struct call *call, const struct range_op *op)
 	stream->deadline.fn = stream_expire;
 	all.cursor = stream->cursor;
 	all.count = store_range_head(stream->cursor)->kv_count;
-	loop_timer_start(call_loop(call), &stream->deadline,
-			 range_time_ms(encode_part_size(&all)), 0);
+	loop_timer_start(call_loop(call), &stream->deadline, range_time_ms(encode_part_size(&all)),
+			 0);
 	kv_range_stream_writable(call);
 }
 

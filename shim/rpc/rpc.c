@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/rpc/rpc_internal.h"
 
+#include "shim/base/limits.h"
+
 #include <assert.h>
 #include <stdio.h>
 
-/* --- answers ------------------------------------------------------------------------------------ */
+/* --- answers ------------------------------------------------------------------------------------
+ */
 
 struct wire_header rpc_header(const struct rpc_server *server, int64_t revision)
 {
 	return (struct wire_header){
-		.cluster_id = server->identity.cluster_id,
-		.member_id = server->identity.member_id,
-		.revision = revision,
-		.raft_term = server->identity.term,
+	    .cluster_id = server->identity.cluster_id,
+	    .member_id = server->identity.member_id,
+	    .revision = revision,
+	    .raft_term = server->identity.term,
 	};
 }
 
@@ -32,8 +35,8 @@ void rpc_fail_decode(struct call *call, const struct codec *codec, enum err e)
 	/* grpc-go has one text for the request of a unary method and another for what it receives
 	 * on a stream. */
 	const char *what = call_method(call)->kind == METHOD_UNARY
-				   ? "grpc: error unmarshalling request"
-				   : "grpc: failed to unmarshal the received message";
+			       ? "grpc: error unmarshalling request"
+			       : "grpc: failed to unmarshal the received message";
 	char text[256];
 
 	if (e != ERR_MALFORMED) {
@@ -91,7 +94,8 @@ enum err rpc_check_size(const struct rpc_server *server, struct bytes message)
 			  server->config.request_bytes_max);
 }
 
-/* --- a write to the store and back -------------------------------------------------------------- */
+/* --- a write to the store and back --------------------------------------------------------------
+ */
 
 static void write_back(struct call *call) /* loop */
 {
@@ -103,6 +107,7 @@ static void write_back(struct call *call) /* loop */
 		else
 			write->reply(call, &write->op);
 	}
+	arena_fini(&write->results);
 	call_release(call);
 }
 
@@ -119,7 +124,7 @@ struct op *rpc_op(struct call *call, enum op_kind kind)
 
 	write->call = call;
 	write->op.kind = kind;
-	write->op.arena = call_arena(call);
+	write->op.arena = &write->results;
 	write->op.on_done = write_done;
 	return &write->op;
 }
@@ -130,15 +135,18 @@ void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct
 	enum err e;
 
 	write->reply = reply;
+	arena_init(&write->results, CALL_ARENA_BYTES_MAX);
 	call_hold(call);
 	e = store_submit(rpc_of(call)->config.store, &write->op);
 	if (e) {
+		arena_fini(&write->results);
 		call_fail(call, e);
 		call_release(call);
 	}
 }
 
-/* --- jobs that read everything ------------------------------------------------------------------- */
+/* --- jobs that read everything -------------------------------------------------------------------
+ */
 
 static void job_work(struct loop_job *loop_job) /* pool thread */
 {
@@ -184,11 +192,11 @@ enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 	if (!rpc_job_take(server))
 		return ERR_TOO_MANY_REQUESTS;
 	*job = (struct rpc_job){
-		.job = {.work = job_work, .done = job_done},
-		.call = call,
-		.store = server->config.store,
-		.work = work,
-		.reply = reply,
+	    .job = {.work = job_work, .done = job_done},
+	    .call = call,
+	    .store = server->config.store,
+	    .work = work,
+	    .reply = reply,
 	};
 	call_hold(call);
 	e = loop_offload(call_loop(call), &job->job);
@@ -199,7 +207,8 @@ enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 	return e;
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------
+ */
 
 enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *config)
 {
@@ -209,9 +218,9 @@ enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *con
 	if (e)
 		return e;
 	*server = (struct rpc_server){
-		.config = *config,
-		.identity = store_identity(config->store),
-		.reader = reader,
+	    .config = *config,
+	    .identity = store_identity(config->store),
+	    .reader = reader,
 	};
 	snapshot_sweep(config->snapshot_dir);
 	return ERR_OK;

@@ -31,28 +31,33 @@ void rpc_reply_packed(struct call *call, const ProtobufCMessage *message);
 /* An answer that is only a header, field 1, with this revision. */
 void rpc_reply_header(struct call *call, int64_t revision);
 
-/* A flat request of `count` numbers; answers the call itself and gives false when it is malformed. */
-bool rpc_take_numbers(struct call *call, struct bytes message, uint64_t *ret_numbers,
-		      size_t count);
+/* A flat request of `count` numbers; answers the call itself and gives false when it is malformed.
+ */
+bool rpc_take_numbers(struct call *call, struct bytes message, uint64_t *ret_numbers, size_t count);
 
 /* etcd's limit for what goes through its log. */
 enum err rpc_check_size(const struct rpc_server *server, struct bytes message);
 
-/* --- a write: the state of its call ------------------------------------------------------------ */
+/* --- a write: the state of its call ------------------------------------------------------------
+ */
 
 struct rpc_write {
 	struct op op;
 	struct call *call;
+	/* For the op's results.  Not the call's own arena, from which the loop may still take while
+	 * the writer has the op: for the text of a deadline that passes, say. */
+	struct arena results;
 	/* On the loop, when the op went well and somebody still listens. */
 	void (*reply)(struct call *call, const struct op *op);
 };
 
-/* The op of this call, zeroed, with the call's arena for results. */
+/* The op of this call, zeroed, with an arena for results. */
 struct op *rpc_op(struct call *call, enum op_kind kind);
 /* Gives it to the writer.  The call's memory stays until the op is back. */
 void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct op *op));
 
-/* --- a job on a pool thread: the state of its call begins with it ------------------------------- */
+/* --- a job on a pool thread: the state of its call begins with it -------------------------------
+ */
 
 struct rpc_job {
 	struct loop_job job;
@@ -73,7 +78,8 @@ void rpc_job_give(struct rpc_server *server);
 enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 		       void (*reply)(struct rpc_job *job));
 
-/* --- alarms that are up (alarm.c) ----------------------------------------------------------------- */
+/* --- alarms that are up (alarm.c)
+ * ----------------------------------------------------------------- */
 
 #define RPC_ALARMS_MAX (RPC_FOREIGN_ALARMS_MAX + ALARM_CORRUPT)
 #define RPC_ALARM_TEXT_BYTES 64
@@ -88,7 +94,8 @@ size_t rpc_alarm_list(struct rpc_server *server, struct rpc_alarm *list);
 /* As Status tells of it. */
 void rpc_alarm_text(const struct rpc_alarm *alarm, char text[RPC_ALARM_TEXT_BYTES]);
 
-/* --- a big RangeResponse, sent as the peer takes it (range_source.c) ------------------------------ */
+/* --- a big RangeResponse, sent as the peer takes it (range_source.c)
+ * ------------------------------ */
 
 /* Takes the cursor, whatever the outcome, and answers the call. */
 void range_source_reply(struct call *call, struct range_cursor *cursor,
@@ -97,12 +104,14 @@ void range_source_reply(struct call *call, struct range_cursor *cursor,
 /* How long a client may take for an answer of that size, while its cursor keeps old rows alive. */
 uint64_t range_time_ms(uint64_t message_bytes);
 
-/* --- a part of rpc_server_init --------------------------------------------------------------------- */
+/* --- a part of rpc_server_init
+ * --------------------------------------------------------------------- */
 
 /* Removes what a crash in the middle of a snapshot left behind. */
 void snapshot_sweep(const char *snapshot_dir);
 
-/* --- handlers, by file -------------------------------------------------------------------------- */
+/* --- handlers, by file --------------------------------------------------------------------------
+ */
 
 /* kv.c */
 void kv_range(struct call *call, struct bytes message);

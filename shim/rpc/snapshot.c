@@ -55,7 +55,8 @@ static enum err disk_fault(const char *what, const char *path)
 	return fault(ERR_STORAGE, "cannot %s the snapshot %s: %s", what, path, strerror(errno));
 }
 
-/* --- WRITING --------------------------------------------------------------------------------------- */
+/* --- WRITING
+ * --------------------------------------------------------------------------------------- */
 
 static enum err open_unnamed(struct snapshot *snapshot, const char *path)
 {
@@ -118,7 +119,8 @@ void snapshot_sweep(const char *snapshot_dir)
 	closedir(dir);
 }
 
-/* --- SENDING --------------------------------------------------------------------------------------- */
+/* --- SENDING
+ * --------------------------------------------------------------------------------------- */
 
 static void snapshot_close(struct snapshot *snapshot, struct rpc_server *server)
 {
@@ -148,8 +150,8 @@ static enum err send_blob(struct snapshot *snapshot, const uint8_t *blob, size_t
 	uint8_t *to;
 
 	if (!buffer_reserve(&out, wire_uint_size(SNAPSHOT_REMAINING_BYTES, remaining) +
-					  wire_message_size(SNAPSHOT_BLOB, size) +
-					  wire_bytes_size(SNAPSHOT_VERSION, version)))
+				      wire_message_size(SNAPSHOT_BLOB, size) +
+				      wire_bytes_size(SNAPSHOT_VERSION, version)))
 		return fault(ERR_NOMEM, "a blob of a snapshot");
 	to = put_message_head(buffer_end(&out), remaining, size);
 	to = wire_put_raw(to, bytes_of(blob, size));
@@ -215,8 +217,7 @@ static void snapshot_written(struct rpc_job *job)
 	enum err e = job->err;
 
 	snapshot->digest = EVP_MD_CTX_new();
-	if (!e && (!snapshot->digest ||
-		   !EVP_DigestInit_ex(snapshot->digest, EVP_sha256(), NULL)))
+	if (!e && (!snapshot->digest || !EVP_DigestInit_ex(snapshot->digest, EVP_sha256(), NULL)))
 		e = fault(ERR_NOMEM, "the digest of a snapshot");
 	if (e || call_is_ended(call)) {
 		snapshot_close(snapshot, rpc_of(call));

@@ -46,7 +46,8 @@ static inline size_t wire_tag_size(unsigned field)
 	return wire_varint_size(wire_tag(field, WIRE_VARINT));
 }
 
-/* --- scalars; int64 goes as its two's complement ----------------------------------------------- */
+/* --- scalars; int64 goes as its two's complement -----------------------------------------------
+ */
 
 static inline size_t wire_uint_size(unsigned field, uint64_t value)
 {
@@ -71,7 +72,8 @@ static inline uint8_t *wire_put_int(uint8_t *to, unsigned field, int64_t value)
 	return wire_put_uint(to, field, (uint64_t)value);
 }
 
-/* --- runs of bytes and embedded messages -------------------------------------------------------- */
+/* --- runs of bytes and embedded messages --------------------------------------------------------
+ */
 
 /* An embedded message is written also when it is empty: its presence means something. */
 static inline size_t wire_message_size(unsigned field, size_t size)
@@ -105,13 +107,14 @@ static inline uint8_t *wire_put_bytes(uint8_t *to, unsigned field, struct bytes 
 	return wire_put_raw(wire_put_message(to, field, bytes.size), bytes);
 }
 
-/* --- what every service shares ------------------------------------------------------------------ */
+/* --- what every service shares ------------------------------------------------------------------
+ */
 
 size_t wire_header_size(const struct wire_header *header); /* of the contents, without the tag */
 uint8_t *wire_put_header(uint8_t *to, const struct wire_header *header);
 
-/* mvccpb.KeyValue, contents only.  The value is the fifth of six fields, so a message can be written
- * around a value that comes later: head (ends with the value's length), value, tail. */
+/* mvccpb.KeyValue, contents only.  The value is the fifth of six fields, so a message can be
+ * written around a value that comes later: head (ends with the value's length), value, tail. */
 size_t wire_kv_size(const struct kv *kv);
 size_t wire_kv_head_size(const struct kv *kv);
 uint8_t *wire_put_kv_head(uint8_t *to, const struct kv *kv);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define SCRATCH_BYTES_MAX ((size_t)CALL_ARENA_BYTES_MAX)
+#define CHANGES_KEPT_MAX 8192 /* a list that an unusual op blew up beyond this is let go */
 
 void batch_init(struct batch *batch, struct store *store, struct conn *conn)
 {
@@ -28,8 +29,7 @@ void batch_fini(struct batch *batch)
 	*batch = (struct batch){0};
 }
 
-/* Makes room for one more element; a list that an unusually big op blew up is kept, for its size is
- * bounded by what that op had to hold anyway. */
+/* Makes room for one more element. */
 static bool grow(void **list, size_t *capacity, size_t count, size_t element_bytes)
 {
 	size_t wanted = *capacity ? *capacity * 2 : 64;
@@ -98,6 +98,11 @@ void batch_clear(struct batch *batch)
 	batch->alarms_raised = batch->alarms_cleared = 0;
 	batch->puts = batch->deletes = batch->txns = batch->granted = batch->revoked = 0;
 	batch->failed = ERR_OK;
+	if (batch->change_capacity > CHANGES_KEPT_MAX) {
+		free(batch->changes);
+		batch->changes = NULL;
+		batch->change_capacity = 0;
+	}
 	if (batch->scratch.used_bytes) {
 		arena_fini(&batch->scratch);
 		arena_init(&batch->scratch, SCRATCH_BYTES_MAX);

@@ -4,6 +4,7 @@
 #include "shim/base/crc32c.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,6 +34,19 @@ enum err conn_error(struct conn *conn, int code, const char *doing)
 		return fault(ERR_STORAGE, "SQLite error %d (%s): %s", code, doing,
 			     conn->db ? sqlite3_errmsg(conn->db) : sqlite3_errstr(code));
 	}
+}
+
+static void configure(void)
+{
+	/* Its memory statistics take one mutex at every allocation of every thread. */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+void conn_configure_library(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, configure);
 }
 
 enum err conn_exec(struct conn *conn, const char *sql)
@@ -72,6 +86,7 @@ enum err conn_open(struct conn *conn, const char *path, enum conn_mode mode, boo
 
 	if (mode == CONN_WRITE)
 		flags |= SQLITE_OPEN_CREATE;
+	conn_configure_library();
 	*conn = (struct conn){0};
 	code = sqlite3_open_v2(path, &conn->db, flags, NULL);
 	if (code != SQLITE_OK) {

@@ -48,6 +48,9 @@ struct conn {
 
 enum conn_mode { CONN_READ, CONN_WRITE };
 
+/* SQLite's own settings, for the whole process; before anything else is asked of it. */
+void conn_configure_library(void);
+
 /* Opens an existing file; a writer sets the pragmas that storage.md lists. */
 enum err conn_open(struct conn *conn, const char *path, enum conn_mode mode, bool no_fsync);
 void conn_close(struct conn *conn);

@@ -21,7 +21,7 @@ struct index_key; /* opaque handle of one key, stable while the key has a versio
 
 /* One retained row. */
 struct version {
-	int64_t row; /* main << 23 | sub */
+	int64_t row;		 /* main << 23 | sub */
 	int64_t create_revision; /* 0 in a tombstone */
 	int64_t version;	 /* 0 in a tombstone */
 	int64_t lease;

@@ -34,7 +34,7 @@ enum err lessor_renew(struct lessor *lessor, int64_t id, int64_t now_ns, int64_t
 enum err lessor_times(const struct lessor *lessor, int64_t id, int64_t now_ns,
 		      int64_t *ret_granted_seconds, int64_t *ret_remaining_seconds);
 
-/* Calls fn for each key on the lease; sorted by key when `sorted` (revoke deletes in that order). */
+/* Calls fn for each key on the lease; sorted by key when `sorted`, as revoke deletes. */
 typedef bool lessor_key_fn(void *context, struct bytes key);
 enum err lessor_keys(const struct lessor *lessor, int64_t id, bool sorted, lessor_key_fn *fn,
 		     void *context);

@@ -59,13 +59,7 @@ struct delete_op {
 /* Values outside these enums are legal on the wire: an unknown result is true, an unknown target
  * compares as equal (etcd's applyCompare), so both are kept as plain integers. */
 enum compare_result { COMPARE_EQUAL, COMPARE_GREATER, COMPARE_LESS, COMPARE_NOT_EQUAL };
-enum compare_target {
-	COMPARE_VERSION,
-	COMPARE_CREATE,
-	COMPARE_MOD,
-	COMPARE_VALUE,
-	COMPARE_LEASE
-};
+enum compare_target { COMPARE_VERSION, COMPARE_CREATE, COMPARE_MOD, COMPARE_VALUE, COMPARE_LEASE };
 
 struct compare {
 	int result;
@@ -139,7 +133,10 @@ struct response {
 	} as;
 };
 
-/* --- the batch of sync: a pure function that runs on the writer, inside the transaction ------- */
+/* --- the batch of sync: a pure function that runs on the writer, inside the transaction -------
+ *
+ * All rows of one call share one revision, with sub-revisions in the order of the calls.  When the
+ * function returns an error nothing of it stays, and that is the op's answer. */
 
 struct apply; /* handed to the function, valid during the call only */
 
@@ -181,7 +178,7 @@ enum alarm { ALARM_NONE, ALARM_NOSPACE, ALARM_CORRUPT }; /* numbers are the wire
 struct op {
 	struct inbox_node node; /* the store's while submitted */
 	enum op_kind kind;
-	struct arena *arena; /* for results; NULL: the result's memory is not wanted (prev_kv off) */
+	struct arena *arena; /* for results; NULL: no memory wanted (no prev_kv, no OP_TXN) */
 	union {
 		struct put_op put;
 		struct delete_op delete_range;

@@ -44,10 +44,11 @@ static enum err save(char *db_path, const char *path, char *problem)
 	if (e)
 		return e;
 	if (fresh)
-		return schema_problem(problem, ERR_KEY_NOT_FOUND,
-				      "%s does not exist or is empty: name the --data-dir that kedge"
-				      " serve uses",
-				      db_path);
+		return schema_problem(
+		    problem, ERR_KEY_NOT_FOUND,
+		    "%s does not exist or is empty: name the --data-dir that kedge"
+		    " serve uses",
+		    db_path);
 	e = conn_open(&conn, db_path, CONN_READ, false);
 	if (e)
 		return e;
@@ -70,8 +71,8 @@ enum err store_snapshot_save(const char *data_dir, const char *path,
 		return schema_problem(problem, fault(ERR_NOMEM, "path"), "out of memory");
 	e = save(db_path, path, problem);
 	if (e && !problem[0])
-		schema_problem(problem, e, "%s could not be copied to %s: %s, see above", db_path, path,
-			       err_text(e));
+		schema_problem(problem, e, "%s could not be copied to %s: %s, see above", db_path,
+			       path, err_text(e));
 	free(db_path);
 	return e;
 }

@@ -100,6 +100,7 @@ enum err schema_probe(const char *path, bool *ret_fresh, char problem[STORE_PROB
 	sqlite3 *db = NULL;
 	enum err e;
 
+	conn_configure_library();
 	if (stat(path, &stat_buffer)) {
 		if (errno != ENOENT)
 			return schema_problem(problem, ERR_STORAGE,

@@ -6,8 +6,9 @@
  * must be gone before store_close().
  * Threads: every function may be called from any thread unless its comment says otherwise; a reader
  * and its cursors belong to one thread at a time.  The writer thread is the store's own.
- * Errors: answers are etcd's (COMPACTED, FUTURE_REVISION, LEASE_NOT_FOUND, NO_SPACE ...); a fault of
- * a commit stops the store: only a restart knows what is on disk, and every later op gets STOPPED.
+ * Errors: answers are etcd's (COMPACTED, FUTURE_REVISION, LEASE_NOT_FOUND, NO_SPACE ...); a full
+ * disk is one of them; any other failure of a commit stops the store: only a restart knows what is
+ * on disk, and every later op gets STOPPED.
  * Guarantees: an op is answered after its COMMIT was synced and its revision published; readers see
  * a revision whole or not at all; revisions are never given out twice, not after a crash, not after
  * a restore; the head never goes below the compaction revision. */
@@ -22,8 +23,8 @@ struct store;
 struct store_reader;
 
 /* One group commit, handed to the listener on the writer's thread.  The listener takes its own
- * lock, calls store_commit_publish() exactly once (which moves the head that readers see), hands the
- * batches out, and lets the lock go: so nobody can see an event before a read would see its
+ * lock, calls store_commit_publish() exactly once (which moves the head that readers see), hands
+ * the batches out, and lets the lock go: so nobody can see an event before a read would see its
  * revision, and a progress answer made under that lock covers all that was published. */
 struct store_commit {
 	struct store *store;
@@ -53,9 +54,9 @@ struct store_stamp {
 };
 
 struct store_config {
-	const char *data_dir;	 /* made when missing, mode 0700 */
-	int64_t quota_bytes;	 /* 0: the default, < 0: off */
-	bool no_fsync;		 /* --unsafe-no-fsync: for tests only */
+	const char *data_dir; /* made when missing, mode 0700 */
+	int64_t quota_bytes;  /* 0: the default, < 0: off */
+	bool no_fsync;	      /* --unsafe-no-fsync: for tests only */
 	const struct clock *clock;
 	struct store_listener listener;
 	struct store_stamp stamp; /* zeroed where sync is off */
@@ -68,7 +69,7 @@ struct store_config {
 enum err store_open(const struct store_config *config, struct store **ret_store,
 		    char problem[STORE_PROBLEM_BYTES]);
 enum err store_start(struct store *store); /* starts the writer */
-void store_stop(struct store *store); /* finishes what is queued, then joins the writer */
+void store_stop(struct store *store);	   /* finishes what is queued, then joins the writer */
 void store_close(struct store *store);
 
 /* --- writes ----------------------------------------------------------------------------------- */
@@ -170,7 +171,7 @@ struct store_identity {
 	uint64_t term; /* grows by one at each start */
 };
 
-#define STORE_COMMIT_BUCKETS 14 /* etcd's buckets; what took longer is only in commits and the sum */
+#define STORE_COMMIT_BUCKETS 14 /* etcd's; what took longer is only in commits and the sum */
 
 struct store_stats {
 	int64_t file_bytes;   /* the database's pages; its WAL (at most some 16 MiB) not counted */
@@ -188,9 +189,10 @@ struct store_stats {
 	uint64_t leases_revoked;
 	uint64_t leases_renewed;
 	uint64_t leases_expired;
-	uint64_t slow_commits;	     /* over 100 ms */
+	uint64_t slow_commits; /* over 100 ms */
 	uint64_t pending_ops;
-	uint64_t commit_seconds_bucket[STORE_COMMIT_BUCKETS]; /* i: took <= 0.001 * 2^i s; not summed up */
+	/* [i]: commits that took at most 0.001 * 2^i s and more than [i - 1]'s: not summed up. */
+	uint64_t commit_seconds_bucket[STORE_COMMIT_BUCKETS];
 	double commit_seconds_sum;
 };
 

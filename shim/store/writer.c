@@ -10,7 +10,8 @@
 #include <stdlib.h>
 
 #define SLOW_COMMIT_NS (100 * NS_PER_MS)
-#define SWEEP_BUSY_PAUSE_NS (10 * NS_PER_MS)  /* between slices while writes wait, as etcd's pause \
+#define SWEEP_BUSY_PAUSE_NS                                                                        \
+	(10 * NS_PER_MS)		      /* between slices while writes wait, as etcd's pause \
 					       */
 #define SWEEP_HELD_PAUSE_NS (100 * NS_PER_MS) /* until pins are looked at again */
 #define SWEEP_FULL_PAUSE_NS NS_PER_SECOND     /* ... and a full disk */

@@ -59,6 +59,8 @@ type session struct {
 	// refused counts the requests that A answered with an error.
 	refused map[string]int
 	steps   int
+	// accepted counts the differences that freshHash excuses.
+	accepted int
 }
 
 func main() {
@@ -209,6 +211,7 @@ func (s *session) once(seed int64, ops []*op) ([]*op, error) {
 		s.counts[k] += v
 		s.refused[k] += r.refused[k]
 	}
+	s.accepted += r.accepted
 	if m != nil {
 		fmt.Printf("mutated: %s\n", m.what)
 	}
@@ -322,6 +325,9 @@ func (s *session) summary() {
 	sort.Strings(sigs)
 	for _, sig := range sigs {
 		fmt.Printf("%8d times different: %s\n", len(s.found[sig]), sig)
+	}
+	if s.accepted > 0 {
+		fmt.Printf("%8d times a HashKV of a compaction revision was computed anew by B, which is accepted\n", s.accepted)
 	}
 	fmt.Printf("%d requests compared, %d differences\n", total, all)
 }

@@ -113,6 +113,11 @@ func (g *generator) rangeStream() {
 		q.SortOrder, q.SortTarget = 0, 0
 		q.MinModRevision, q.MaxModRevision, q.MinCreateRevision, q.MaxCreateRevision = 0, 0, 0, 0
 	}
+	if q.SortOrder == pb.RangeRequest_NONE {
+		// etcd lets a target without an order through, sorts every chunk by itself, and goes on after the
+		// chunk's last key: keys come twice or never.
+		q.SortTarget = pb.RangeRequest_KEY
+	}
 	if g.one(4) {
 		q.Key, q.RangeEnd, q.Limit = []byte{0}, []byte{0}, 0
 	}

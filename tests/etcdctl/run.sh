@@ -80,10 +80,10 @@ free_port() {
 
 make_certificates() {
 	local d=$data/pki
-	[ -d "$d" ] && return
 	mkdir "$d"
 	(
 		cd "$d" || exit 1
+		set -e
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt \
 			-days 2 -subj /CN=test-ca
 		for who in server client; do
@@ -91,7 +91,9 @@ make_certificates() {
 			openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out $who.crt \
 				-extfile <(printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n')
 		done
-	) 2>/dev/null || die "openssl cannot make the certificates"
+	) 2>"$data/openssl.log" && return
+	cat "$data/openssl.log" >&2
+	die "openssl cannot make the certificates"
 }
 
 # start NAME MODE: starts server NAME (etcd or kedge) and sets endpoint, ctl_words and mirror_flags.
@@ -104,7 +106,6 @@ start() {
 	plain | plain-perf) url=http://127.0.0.1:$port endpoint=127.0.0.1:$port ;;
 	tls)
 		url=https://127.0.0.1:$port endpoint=https://127.0.0.1:$port
-		make_certificates
 		words+=(--cert-file "$data/pki/server.crt" --key-file "$data/pki/server.key"
 			--client-cert-auth --trusted-ca-file "$data/pki/ca.crt")
 		tls=(--cacert "$data/pki/ca.crt" --cert "$data/pki/client.crt" --key "$data/pki/client.key")
@@ -154,8 +155,8 @@ normal() {
 		-e 's/"ts":"[^"]*"/"ts":T/; s/"took":"[^"]*"/"took":T/; s/took (= )?[0-9.]+(ms|µs|s)/took T/; s/"caller":"[^"]*"//' \
 		-e 's/"(dbSize|dbSizeInUse|raft_term|raftTerm|raftIndex|raftAppliedIndex)":[0-9]+/"\1":N/g' \
 		-e 's/^"(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Size)" : [0-9]+/"\1" : N/' \
-		-e 's/\b[0-9.]+ [kM]B\b/SIZE/g' -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?[+0-9:]*/TIME/g' \
-		-e "s/LocalAddr: '[^']*'/LocalAddr/" -e 's/"(ID|id|lease)":[0-9]{15,}/"\1":LEASE/g' -e 's/^"Lease" : [0-9]{15,}/"Lease" : LEASE/' \
+		-e 's/\b[0-9.]+ [kM]B\b/SIZE/g; s/\b[0-9]+%/USE/; s/(true|false), (true|false), [0-9]+, [0-9]+, [0-9]+,/\1, \2, RAFT,/' -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?[+0-9:]*/TIME/g' \
+		-e "s/(Peer.Addr|LocalAddr): '[^']*'/\1/g" -e 's/"(ID|id|lease)":[0-9]{15,}/"\1":LEASE/g' -e 's/^"Lease" : [0-9]{15,}/"Lease" : LEASE/' \
 		-e 's/\b[0-9a-f]{15,16}\b/LEASE/g' -e 's/remaining\([0-9]+s\)/remaining/' -e 's/"ttl":[0-9]+/"ttl":N/' \
 		-e 's/(retry-attempt|attempt)":[0-9]+/attempt":N/; s/"target":"etcd-endpoints:[^"]*"/"target":T/' \
 		-e '/^[+|]/{s/-+/-/g; s/ +/ /g}' "$4"
@@ -200,6 +201,7 @@ run_case() { # case, mode
 if [ ${#cases[@]} -eq 0 ]; then
 	mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
 fi
+make_certificates
 for mode in "${modes[@]}"; do
 	for name in "${cases[@]}"; do
 		run_case "$name" "$mode"

@@ -14,17 +14,35 @@
 #include <stdlib.h>
 
 #define B(text) ((struct bytes){(const uint8_t *)(text), sizeof(text) - 1})
-#define PUT(k) {.kind = REQUEST_PUT, .as.put = {.key = B(k)}}
-#define DEL(k, e) {.kind = REQUEST_DELETE, .as.delete_range = {.key = B(k), .end = B(e)}}
-#define GET(k) {.kind = REQUEST_RANGE, .as.range = {.key = B(k)}}
-#define NEST(t) {.kind = REQUEST_TXN, .as.txn = (t)}
+#define PUT(k)                                                                                     \
+	{                                                                                          \
+		.kind = REQUEST_PUT, .as.put = {.key = B(k) }                                      \
+	}
+#define DEL(k, e)                                                                                  \
+	{                                                                                          \
+		.kind = REQUEST_DELETE, .as.delete_range = {.key = B(k), .end = B(e) }             \
+	}
+#define GET(k)                                                                                     \
+	{                                                                                          \
+		.kind = REQUEST_RANGE, .as.range = {.key = B(k) }                                  \
+	}
+#define NEST(t)                                                                                    \
+	{                                                                                          \
+		.kind = REQUEST_TXN, .as.txn = (t)                                                 \
+	}
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
-#define TXN(then_, else_) \
-	{.success = (then_), .success_count = COUNT(then_), .failure = (else_), \
-	 .failure_count = COUNT(else_)}
-#define THEN(then_) {.success = (then_), .success_count = COUNT(then_)}
+#define TXN(then_, else_)                                                                          \
+	{                                                                                          \
+		.success = (then_), .success_count = COUNT(then_), .failure = (else_),             \
+		.failure_count = COUNT(else_)                                                      \
+	}
+#define THEN(then_)                                                                                \
+	{                                                                                          \
+		.success = (then_), .success_count = COUNT(then_)                                  \
+	}
 
-/* --- one request -------------------------------------------------------------------------------- */
+/* --- one request --------------------------------------------------------------------------------
+ */
 
 static void test_range(void **unused)
 {
@@ -35,7 +53,7 @@ static void test_range(void **unused)
 	assert_int_equal(check_range(&op), ERR_EMPTY_KEY);
 	op.key = B("k");
 	assert_int_equal(check_range(&op), ERR_INVALID_SORT);
-	op.order = (enum sort_order)-1;
+	op.order = (enum sort_order) - 1;
 	assert_int_equal(check_range(&op), ERR_INVALID_SORT);
 	op.order = SORT_DESCEND;
 	op.target = (enum sort_target)5;
@@ -58,7 +76,8 @@ static void test_range(void **unused)
 
 static void test_put_and_delete(void **unused)
 {
-	struct put_op op = {.ignore_value = true, .value = B("v"), .ignore_lease = true, .lease = 1};
+	struct put_op op = {
+	    .ignore_value = true, .value = B("v"), .ignore_lease = true, .lease = 1};
 	struct delete_op delete = {.end = B("x")};
 
 	(void)unused;
@@ -74,15 +93,20 @@ static void test_put_and_delete(void **unused)
 	assert_int_equal(check_delete(&delete), ERR_OK);
 }
 
-/* --- transactions -------------------------------------------------------------------------------- */
+/* --- transactions --------------------------------------------------------------------------------
+ */
 
 static void test_txn_members_are_checked_in_order(void **unused)
 {
 	struct compare compare = {.key = B("")};
 	struct request bad_put[] = {PUT("")};
 	struct request nothing[] = {NEST(NULL)};
-	struct txn_op op = {.compares = &compare, .compare_count = 1, .success = nothing,
-			    .success_count = 1, .failure = bad_put, .failure_count = 1};
+	struct txn_op op = {.compares = &compare,
+			    .compare_count = 1,
+			    .success = nothing,
+			    .success_count = 1,
+			    .failure = bad_put,
+			    .failure_count = 1};
 
 	(void)unused;
 	assert_int_equal(check_txn(&op, 0), ERR_TOO_MANY_OPS);
@@ -166,7 +190,8 @@ static void test_order_of_nested_transactions_matters(void **unused)
 	assert_int_equal(check_txn(&t4, 128), ERR_DUPLICATE_KEY);
 }
 
-/* --- against the obvious way: lists of all puts and deletes, every pair compared ------------------ */
+/* --- against the obvious way: lists of all puts and deletes, every pair compared
+ * ------------------ */
 
 #define LIST_MAX 4096
 
@@ -267,8 +292,8 @@ static struct bytes random_key(struct rig_random *random, struct arena *arena)
 
 static struct txn_op *random_txn(struct rig_random *random, struct arena *arena, unsigned depth);
 
-static struct request *random_branch(struct rig_random *random, struct arena *arena,
-				     unsigned depth, size_t *ret_count)
+static struct request *random_branch(struct rig_random *random, struct arena *arena, unsigned depth,
+				     size_t *ret_count)
 {
 	size_t count = rig_random(random, 5);
 	struct request *requests = arena_calloc(arena, count + 1, sizeof(*requests));
@@ -281,9 +306,9 @@ static struct request *random_branch(struct rig_random *random, struct arena *ar
 			requests[i].as.put.key = random_key(random, arena);
 		else if (dice < 5)
 			requests[i].as.delete_range = (struct delete_op){
-				.key = random_key(random, arena),
-				.end = rig_random(random, 2) ? random_key(random, arena)
-							     : (struct bytes){0}};
+			    .key = random_key(random, arena),
+			    .end = rig_random(random, 2) ? random_key(random, arena)
+							 : (struct bytes){0}};
 		else
 			requests[i].as.txn = random_txn(random, arena, depth - 1);
 	}
@@ -328,7 +353,8 @@ static void test_clashes_are_those_of_the_obvious_way(void **unused)
 	free(list);
 }
 
-/* --- costs and sizes ------------------------------------------------------------------------------ */
+/* --- costs and sizes
+ * ------------------------------------------------------------------------------ */
 
 static void test_costs(void **unused)
 {
@@ -361,8 +387,8 @@ static void test_read_only(void **unused)
 	assert_false(check_txn_is_read_only(&nested)); /* for etcd even when it only reads */
 }
 
-/* Around the message: the header 2 + 1 + 11 (or 10, when the member id's 16th bit is off), the member
- * that holds the message 1 + 3. */
+/* Around the message: the header 2 + 1 + 11 (or 10, when the member id's 16th bit is off), the
+ * member that holds the message 1 + 3. */
 static void test_size_counts_the_envelope(void **unused)
 {
 	size_t max = REQUEST_BYTES_DEFAULT;
@@ -380,17 +406,17 @@ static void test_size_counts_the_envelope(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_range),
-		cmocka_unit_test(test_put_and_delete),
-		cmocka_unit_test(test_txn_members_are_checked_in_order),
-		cmocka_unit_test(test_budget_shrinks_downwards),
-		cmocka_unit_test(test_puts_clash),
-		cmocka_unit_test(test_puts_and_deletes_clash),
-		cmocka_unit_test(test_order_of_nested_transactions_matters),
-		cmocka_unit_test(test_clashes_are_those_of_the_obvious_way),
-		cmocka_unit_test(test_costs),
-		cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_size_counts_the_envelope),
+	    cmocka_unit_test(test_range),
+	    cmocka_unit_test(test_put_and_delete),
+	    cmocka_unit_test(test_txn_members_are_checked_in_order),
+	    cmocka_unit_test(test_budget_shrinks_downwards),
+	    cmocka_unit_test(test_puts_clash),
+	    cmocka_unit_test(test_puts_and_deletes_clash),
+	    cmocka_unit_test(test_order_of_nested_transactions_matters),
+	    cmocka_unit_test(test_clashes_are_those_of_the_obvious_way),
+	    cmocka_unit_test(test_costs),
+	    cmocka_unit_test(test_read_only),
+	    cmocka_unit_test(test_size_counts_the_envelope),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,8 @@ static struct bytes raw(struct fixture *f, const char *text, size_t size)
 	return bytes_of(f->room, size);
 }
 
-/* --- plain requests ---------------------------------------------------------------------------- */
+/* --- plain requests ----------------------------------------------------------------------------
+ */
 
 static void test_range_reads_every_field(void **unused)
 {
@@ -156,8 +157,8 @@ static void test_unknown_fields_and_wrong_types_are_skipped(void **unused)
 
 	(void)unused;
 	open_fixture(&f);
-	/* Field 100 of each type, a group with a field inside, field 3 as bytes, field 1 as a number,
-	 * then the key. */
+	/* Field 100 of each type, a group with a field inside, field 3 as bytes, field 1 as a
+	 * number, then the key. */
 	assert_int_equal(codec_put(&f.codec,
 				   RAW(&f, "\xa0\x06\x05"
 					   "\xa1\x06\x01\x02\x03\x04\x05\x06\x07\x08"
@@ -195,22 +196,22 @@ static void test_malformed_messages_are_refused(void **unused)
 		size_t size;
 	} cases[] = {
 #define CASE(text) {text, sizeof(text) - 1}
-		CASE("\x0a"),					    /* no length */
-		CASE("\x0a\x05xy"),				    /* too short */
-		CASE("\x18"),					    /* no number */
-		CASE("\x18\x80"),				    /* unfinished number */
-		CASE("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),  /* 65 bits */
-		CASE("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), /* 11 bytes */
-		CASE("\x00\x01"),				    /* field 0 */
-		CASE("\x07\x01"),				    /* wire type 7 */
-		CASE("\x0e"),					    /* wire type 6 */
-		CASE("\x0c"),					    /* end of no group */
-		CASE("\x0b\x14"),				    /* end of another group */
-		CASE("\x0b\x08\x01"),				    /* group without end */
-		CASE("\x1d\x01\x02"),				    /* short fixed32 */
-		CASE("\x19\x01\x02"),				    /* short fixed64 */
-		CASE("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), /* a length of 2^64-1 */
-		CASE("\x80\x80\x80\x80\x80\x01\x01"),		    /* field number too large */
+	    CASE("\x0a"),					      /* no length */
+	    CASE("\x0a\x05xy"),					      /* too short */
+	    CASE("\x18"),					      /* no number */
+	    CASE("\x18\x80"),					      /* unfinished number */
+	    CASE("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),     /* 65 bits */
+	    CASE("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), /* 11 bytes */
+	    CASE("\x00\x01"),					      /* field 0 */
+	    CASE("\x07\x01"),					      /* wire type 7 */
+	    CASE("\x0e"),					      /* wire type 6 */
+	    CASE("\x0c"),					      /* end of no group */
+	    CASE("\x0b\x14"),					      /* end of another group */
+	    CASE("\x0b\x08\x01"),				      /* group without end */
+	    CASE("\x1d\x01\x02"),				      /* short fixed32 */
+	    CASE("\x19\x01\x02"),				      /* short fixed64 */
+	    CASE("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),     /* a length of 2^64-1 */
+	    CASE("\x80\x80\x80\x80\x80\x01\x01"),		      /* field number too large */
 #undef CASE
 	};
 	struct fixture f;
@@ -245,7 +246,8 @@ static void test_groups_inside_groups_are_bounded(void **unused)
 	close_fixture(&f);
 }
 
-/* --- transactions ------------------------------------------------------------------------------ */
+/* --- transactions ------------------------------------------------------------------------------
+ */
 
 static void test_txn_reads_all_members(void **unused)
 {
@@ -321,8 +323,8 @@ static void test_compare_ignores_what_is_for_another_target(void **unused)
 
 	(void)unused;
 	open_fixture(&f);
-	/* target MOD, but a version; target VALUE with a value after a version; target VERSION with a
-	 * value after a version. */
+	/* target MOD, but a version; target VALUE with a value after a version; target VERSION with
+	 * a value after a version. */
 	assert_int_equal(codec_txn(&f.codec,
 				   RAW(&f, "\x0a\x04\x10\x02\x20\x09"
 					   "\x0a\x07\x10\x03\x20\x09\x3a\x01v"
@@ -436,7 +438,8 @@ static void test_random_bytes_do_no_harm(void **unused)
 	open_fixture(&f);
 	for (unsigned round = 0; round < 20000; round++) {
 		size_t size = rig_random(&random, 60);
-		uint8_t *message = malloc(size + 1); /* of its own, so that a sanitizer sees its end */
+		uint8_t *message =
+		    malloc(size + 1); /* of its own, so that a sanitizer sees its end */
 		struct bytes bytes = bytes_of(message, size);
 		struct txn_op txn;
 		ProtobufCMessage *unpacked;
@@ -456,7 +459,8 @@ static void test_random_bytes_do_no_harm(void **unused)
 	close_fixture(&f);
 }
 
-/* --- the rare ones ------------------------------------------------------------------------------ */
+/* --- the rare ones ------------------------------------------------------------------------------
+ */
 
 static void test_unpack_takes_all_memory_from_the_arena(void **unused)
 {
@@ -504,13 +508,27 @@ static void test_strings_must_be_utf8(void **unused)
 
 static void test_utf8(void **unused)
 {
-	static const char *const good[] = {"",		   "a",		   "\xc2\x80", "\xdf\xbf",
-					   "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-					   "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
-	static const char *const bad[] = {"\x80",	  "\xc0\x80",	  "\xc1\xbf",
-					  "\xc2",	  "\xe0\x9f\xbf", "\xed\xa0\x80",
-					  "\xe1\x80",	  "\xf0\x8f\x80\x80",
-					  "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xc2z"};
+	static const char *const good[] = {"",
+					   "a",
+					   "\xc2\x80",
+					   "\xdf\xbf",
+					   "\xe0\xa0\x80",
+					   "\xed\x9f\xbf",
+					   "\xee\x80\x80",
+					   "\xf0\x90\x80\x80",
+					   "\xf4\x8f\xbf\xbf"};
+	static const char *const bad[] = {"\x80",
+					  "\xc0\x80",
+					  "\xc1\xbf",
+					  "\xc2",
+					  "\xe0\x9f\xbf",
+					  "\xed\xa0\x80",
+					  "\xe1\x80",
+					  "\xf0\x8f\x80\x80",
+					  "\xf4\x90\x80\x80",
+					  "\xf5\x80\x80\x80",
+					  "\xff",
+					  "a\xc2z"};
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
@@ -522,23 +540,23 @@ static void test_utf8(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_range_reads_every_field),
-		cmocka_unit_test(test_put_and_delete_read_every_field),
-		cmocka_unit_test(test_empty_requests_are_all_zero),
-		cmocka_unit_test(test_unknown_fields_and_wrong_types_are_skipped),
-		cmocka_unit_test(test_the_last_of_a_repeated_scalar_counts),
-		cmocka_unit_test(test_malformed_messages_are_refused),
-		cmocka_unit_test(test_groups_inside_groups_are_bounded),
-		cmocka_unit_test(test_txn_reads_all_members),
-		cmocka_unit_test(test_compare_ignores_what_is_for_another_target),
-		cmocka_unit_test(test_a_oneof_sent_in_parts_is_put_together),
-		cmocka_unit_test(test_depth_is_bounded),
-		cmocka_unit_test(test_the_total_is_bounded),
-		cmocka_unit_test(test_a_small_arena_is_no_memory),
-		cmocka_unit_test(test_random_bytes_do_no_harm),
-		cmocka_unit_test(test_unpack_takes_all_memory_from_the_arena),
-		cmocka_unit_test(test_strings_must_be_utf8),
-		cmocka_unit_test(test_utf8),
+	    cmocka_unit_test(test_range_reads_every_field),
+	    cmocka_unit_test(test_put_and_delete_read_every_field),
+	    cmocka_unit_test(test_empty_requests_are_all_zero),
+	    cmocka_unit_test(test_unknown_fields_and_wrong_types_are_skipped),
+	    cmocka_unit_test(test_the_last_of_a_repeated_scalar_counts),
+	    cmocka_unit_test(test_malformed_messages_are_refused),
+	    cmocka_unit_test(test_groups_inside_groups_are_bounded),
+	    cmocka_unit_test(test_txn_reads_all_members),
+	    cmocka_unit_test(test_compare_ignores_what_is_for_another_target),
+	    cmocka_unit_test(test_a_oneof_sent_in_parts_is_put_together),
+	    cmocka_unit_test(test_depth_is_bounded),
+	    cmocka_unit_test(test_the_total_is_bounded),
+	    cmocka_unit_test(test_a_small_arena_is_no_memory),
+	    cmocka_unit_test(test_random_bytes_do_no_harm),
+	    cmocka_unit_test(test_unpack_takes_all_memory_from_the_arena),
+	    cmocka_unit_test(test_strings_must_be_utf8),
+	    cmocka_unit_test(test_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

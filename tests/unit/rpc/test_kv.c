@@ -25,7 +25,8 @@ static struct peer_stream *put(struct rpc_rig *rig, const char *key, const char 
 	return rpc_rig_call(rig, KV_PATH("Put"), &request.base);
 }
 
-/* --- Put, Range, DeleteRange ------------------------------------------------------------------- */
+/* --- Put, Range, DeleteRange -------------------------------------------------------------------
+ */
 
 static void test_put_and_range(void **state)
 {
@@ -148,7 +149,8 @@ static void test_too_large_is_measured_with_its_envelope(void **state)
 	free(request.value.data);
 }
 
-/* --- Txn, Compact -------------------------------------------------------------------------------- */
+/* --- Txn, Compact --------------------------------------------------------------------------------
+ */
 
 static void test_txn_as_kube_apiserver_sends_it(void **state)
 {
@@ -212,7 +214,8 @@ static void test_compact(void **state)
 	assert_answer(rpc_rig_call(rig, KV_PATH("RangeStream"), &range.base), ERR_COMPACTED);
 }
 
-/* --- big answers ---------------------------------------------------------------------------------- */
+/* --- big answers
+ * ---------------------------------------------------------------------------------- */
 
 #define BIG_COUNT 300
 
@@ -293,7 +296,8 @@ static void test_a_range_that_nobody_reads_lets_go_of_its_cursor(void **state)
 	rpc_rig_turn(rig);
 	assert_false(h2_peer_stream(&rig->peer, id)->is_ended);
 	assert_true(h2_peer_stream(&rig->peer, id)->data.size > 0);
-	/* The end of the connection closes cursor and timer; the store would not close with them. */
+	/* The end of the connection closes cursor and timer; the store would not close with them.
+	 */
 	rpc_rig_disconnect(rig);
 }
 
@@ -308,8 +312,7 @@ static void assert_stream(struct rpc_rig *rig, const Etcdserverpb__RangeRequest 
 	assert_answer(stream, ERR_OK);
 	while (h2_peer_next(&rig->peer, stream->id, &offset, &message)) {
 		Etcdserverpb__RangeStreamResponse *part =
-			etcdserverpb__range_stream_response__unpack(NULL, message.size,
-								    message.data);
+		    etcdserverpb__range_stream_response__unpack(NULL, message.size, message.data);
 		Etcdserverpb__RangeResponse *response = part->range_response;
 
 		assert_false(has_header); /* only the last one has it */
@@ -360,7 +363,8 @@ static void test_range_stream_of_nothing_is_one_message(void **state)
 	etcdserverpb__range_stream_response__free_unpacked(response, NULL);
 }
 
-/* --- bad ends --------------------------------------------------------------------------------------- */
+/* --- bad ends
+ * --------------------------------------------------------------------------------------- */
 
 static void test_a_connection_lost_during_a_write(void **state)
 {
@@ -390,19 +394,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_put_and_range),
-		TEST(test_checks_come_before_the_store),
-		TEST(test_malformed_requests),
-		TEST(test_delete_range),
-		TEST(test_too_large_is_measured_with_its_envelope),
-		TEST(test_txn_as_kube_apiserver_sends_it),
-		TEST(test_compact),
-		TEST(test_a_big_range_is_one_message),
-		TEST(test_a_range_that_nobody_reads_lets_go_of_its_cursor),
-		TEST(test_range_stream),
-		TEST(test_range_stream_of_nothing_is_one_message),
-		TEST(test_a_connection_lost_during_a_write),
-		TEST(test_a_stopped_store_is_unavailable),
+	    TEST(test_put_and_range),
+	    TEST(test_checks_come_before_the_store),
+	    TEST(test_malformed_requests),
+	    TEST(test_delete_range),
+	    TEST(test_too_large_is_measured_with_its_envelope),
+	    TEST(test_txn_as_kube_apiserver_sends_it),
+	    TEST(test_compact),
+	    TEST(test_a_big_range_is_one_message),
+	    TEST(test_a_range_that_nobody_reads_lets_go_of_its_cursor),
+	    TEST(test_range_stream),
+	    TEST(test_range_stream_of_nothing_is_one_message),
+	    TEST(test_a_connection_lost_during_a_write),
+	    TEST(test_a_stopped_store_is_unavailable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- Lease ----------------------------------------------------------------------------------------- */
+/* --- Lease
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_lease_grant_and_revoke(void **state)
 {
@@ -60,7 +61,8 @@ static void test_lease_grant_and_revoke(void **state)
 static void test_lease_time_to_live_and_list(void **state)
 {
 	struct rpc_rig *rig = *state;
-	Etcdserverpb__LeaseTimeToLiveRequest request = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+	Etcdserverpb__LeaseTimeToLiveRequest request =
+	    ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
 	Etcdserverpb__LeaseLeasesRequest list = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
 	Etcdserverpb__LeaseTimeToLiveResponse *response;
 	Etcdserverpb__LeaseLeasesResponse *leases;
@@ -104,7 +106,7 @@ static void test_keep_alive_answers_each_request_in_order(void **state)
 	assert_int_equal(rig_grant(&rig->store, 5, 100), ERR_OK);
 	for (size_t i = 0; i < 3; i++) {
 		Etcdserverpb__LeaseKeepAliveRequest request =
-			ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+		    ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
 
 		request.id = ids[i];
 		h2_peer_message(&rig->peer, id, rpc_rig_pack(rig, &request.base), false);
@@ -113,8 +115,8 @@ static void test_keep_alive_answers_each_request_in_order(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		struct bytes message = rpc_rig_message(rig, id, &offset);
 		Etcdserverpb__LeaseKeepAliveResponse *response =
-			etcdserverpb__lease_keep_alive_response__unpack(NULL, message.size,
-									message.data);
+		    etcdserverpb__lease_keep_alive_response__unpack(NULL, message.size,
+								    message.data);
 
 		assert_int_equal(response->id, ids[i]);
 		assert_int_equal(response->ttl, ttls[i]);
@@ -134,7 +136,8 @@ static void test_keep_alive_ends_with_a_malformed_request(void **state)
 	assert_int_equal(rpc_rig_finish(rig, id)->grpc_status, STATUS_INTERNAL);
 }
 
-/* --- Cluster --------------------------------------------------------------------------------------- */
+/* --- Cluster
+ * --------------------------------------------------------------------------------------- */
 
 static void test_member_list(void **state)
 {
@@ -171,7 +174,8 @@ static void add(struct rpc_rig *rig, const char *url, enum err wanted)
 static void test_members_cannot_change(void **state)
 {
 	struct rpc_rig *rig = *state;
-	Etcdserverpb__MemberRemoveRequest remove_request = ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
+	Etcdserverpb__MemberRemoveRequest remove_request =
+	    ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
 	Etcdserverpb__MemberPromoteRequest promote = ETCDSERVERPB__MEMBER_PROMOTE_REQUEST__INIT;
 	Etcdserverpb__MemberUpdateRequest update = ETCDSERVERPB__MEMBER_UPDATE_REQUEST__INIT;
 
@@ -199,20 +203,20 @@ static void test_members_cannot_change(void **state)
 		      ERR_NOT_ENOUGH_MEMBERS);
 	assert_answer(rpc_rig_call(rig, CLUSTER_PATH("MemberPromote"), &promote.base),
 		      ERR_NOT_LEARNER);
-	assert_int_equal(
-		rpc_rig_call(rig, CLUSTER_PATH("MemberUpdate"), &update.base)->grpc_status,
-		STATUS_UNIMPLEMENTED);
+	assert_int_equal(rpc_rig_call(rig, CLUSTER_PATH("MemberUpdate"), &update.base)->grpc_status,
+			 STATUS_UNIMPLEMENTED);
 }
 
-/* --- Maintenance: Status and alarms ------------------------------------------------------------------ */
+/* --- Maintenance: Status and alarms
+ * ------------------------------------------------------------------ */
 
 static Etcdserverpb__StatusResponse *status(struct rpc_rig *rig)
 {
 	Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
 	Etcdserverpb__StatusResponse *response;
 
-	RPC_ANSWER(rig, MAINTENANCE_PATH("Status"), &request,
-		   etcdserverpb__status_response__unpack, response);
+	RPC_ANSWER(rig, MAINTENANCE_PATH("Status"), &request, etcdserverpb__status_response__unpack,
+		   response);
 	return response;
 }
 
@@ -280,7 +284,8 @@ static void test_alarms(void **state)
 	assert_int_equal(alarm_call(rig, DEACTIVATE, self, ALARM_NOSPACE), 1);
 	assert_answer(rpc_rig_call(rig, KV_PATH("Put"), &put.base), ERR_OK);
 	wrong.action = 3;
-	assert_answer(rpc_rig_call(rig, MAINTENANCE_PATH("Alarm"), &wrong.base), ERR_UNKNOWN_METHOD);
+	assert_answer(rpc_rig_call(rig, MAINTENANCE_PATH("Alarm"), &wrong.base),
+		      ERR_UNKNOWN_METHOD);
 }
 
 static void test_alarms_in_the_name_of_others(void **state)
@@ -310,7 +315,8 @@ static void test_alarms_in_the_name_of_others(void **state)
 	assert_int_equal(alarm_call(rig, GET, 0, ALARM_NONE), RPC_FOREIGN_ALARMS_MAX);
 }
 
-/* --- Maintenance: the rest ---------------------------------------------------------------------------- */
+/* --- Maintenance: the rest
+ * ---------------------------------------------------------------------------- */
 
 static void test_defragment_and_move_leader(void **state)
 {
@@ -318,7 +324,7 @@ static void test_defragment_and_move_leader(void **state)
 	Etcdserverpb__DefragmentRequest defragment = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
 	Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
 	struct peer_stream *stream =
-		rpc_rig_call(rig, MAINTENANCE_PATH("Defragment"), &defragment.base);
+	    rpc_rig_call(rig, MAINTENANCE_PATH("Defragment"), &defragment.base);
 
 	assert_answer(stream, ERR_OK);
 	assert_int_equal(stream->data.size, 5); /* an empty message */
@@ -339,8 +345,8 @@ static void test_hashes(void **state)
 	uint32_t before;
 
 	rig_put(&rig->store, "a", "1");
-	RPC_ANSWER(rig, MAINTENANCE_PATH("HashKV"), &request,
-		   etcdserverpb__hash_kvresponse__unpack, response);
+	RPC_ANSWER(rig, MAINTENANCE_PATH("HashKV"), &request, etcdserverpb__hash_kvresponse__unpack,
+		   response);
 	before = response->hash;
 	assert_int_equal(response->header->revision, 2);
 	assert_int_equal(response->hash_revision, 2);
@@ -348,8 +354,8 @@ static void test_hashes(void **state)
 	etcdserverpb__hash_kvresponse__free_unpacked(response, NULL);
 	rig_put(&rig->store, "a", "2");
 	request.revision = 2;
-	RPC_ANSWER(rig, MAINTENANCE_PATH("HashKV"), &request,
-		   etcdserverpb__hash_kvresponse__unpack, response);
+	RPC_ANSWER(rig, MAINTENANCE_PATH("HashKV"), &request, etcdserverpb__hash_kvresponse__unpack,
+		   response);
 	assert_true(response->hash == before);
 	assert_int_equal(response->header->revision, 3);
 	etcdserverpb__hash_kvresponse__free_unpacked(response, NULL);
@@ -377,8 +383,9 @@ static void downgrade(struct rpc_rig *rig, int action, const char *version, enum
 static void test_downgrade(void **state)
 {
 	struct rpc_rig *rig = *state;
-	static const char *const wrong[] = {"", "3", "x", "3.6.0.0", "3.6.", "3.6-a", "3.6.0-é",
-					    "3.6.0+a+b", "v3.6.0", "3.99999999999999999999"};
+	static const char *const wrong[] = {
+	    "",	     "3",	"x",	     "3.6.0.0", "3.6.",
+	    "3.6-a", "3.6.0-é", "3.6.0+a+b", "v3.6.0",	"3.99999999999999999999"};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
 		downgrade(rig, 0, wrong[i], ERR_DOWNGRADE_FORMAT);
@@ -390,7 +397,8 @@ static void test_downgrade(void **state)
 	downgrade(rig, 3, "", ERR_UNKNOWN_METHOD);
 }
 
-/* --- Snapshot ------------------------------------------------------------------------------------------ */
+/* --- Snapshot
+ * ------------------------------------------------------------------------------------------ */
 
 static size_t count_files(const char *path)
 {
@@ -422,7 +430,7 @@ static void test_snapshot(void **state)
 	assert_answer(stream, ERR_OK);
 	while (h2_peer_next(&rig->peer, stream->id, &offset, &message)) {
 		Etcdserverpb__SnapshotResponse *part =
-			etcdserverpb__snapshot_response__unpack(NULL, message.size, message.data);
+		    etcdserverpb__snapshot_response__unpack(NULL, message.size, message.data);
 
 		assert_false(is_last);
 		assert_null(part->header);
@@ -465,19 +473,22 @@ static void test_a_snapshot_that_nobody_waits_for(void **state)
 	assert_int_equal(count_files(rig->store.dir), files);
 }
 
-/* --- health, and what is not served --------------------------------------------------------------------- */
+/* --- health, and what is not served
+ * --------------------------------------------------------------------- */
 
 static void test_health(void **state)
 {
 	struct rpc_rig *rig = *state;
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	char unknown[] = "x";
-	struct peer_stream *stream = rpc_rig_call(rig, "/grpc.health.v1.Health/Check", &request.base);
+	struct peer_stream *stream =
+	    rpc_rig_call(rig, "/grpc.health.v1.Health/Check", &request.base);
 	int32_t watch = rpc_rig_start(rig, "/grpc.health.v1.Health/Watch", &request.base);
 	size_t offset = 0;
 
 	assert_answer(stream, ERR_OK);
-	assert_true(bytes_equal(rpc_rig_message(rig, stream->id, &offset), BYTES_LITERAL("\x08\x01")));
+	assert_true(
+	    bytes_equal(rpc_rig_message(rig, stream->id, &offset), BYTES_LITERAL("\x08\x01")));
 	rpc_rig_turn(rig);
 	offset = 0;
 	assert_true(bytes_equal(rpc_rig_message(rig, watch, &offset), BYTES_LITERAL("\x08\x01")));
@@ -491,7 +502,8 @@ static void test_health(void **state)
 static void test_services_of_a_later_day(void **state)
 {
 	struct rpc_rig *rig = *state;
-	static const char *const paths[] = {"/etcdserverpb.Auth/Authenticate", "/v3lockpb.Lock/Lock",
+	static const char *const paths[] = {"/etcdserverpb.Auth/Authenticate",
+					    "/v3lockpb.Lock/Lock",
 					    "/v3electionpb.Election/Observe"};
 	Etcdserverpb__StatusRequest empty = ETCDSERVERPB__STATUS_REQUEST__INIT;
 
@@ -508,22 +520,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_lease_grant_and_revoke),
-		TEST(test_lease_time_to_live_and_list),
-		TEST(test_keep_alive_answers_each_request_in_order),
-		TEST(test_keep_alive_ends_with_a_malformed_request),
-		TEST(test_member_list),
-		TEST(test_members_cannot_change),
-		TEST(test_status),
-		TEST(test_alarms),
-		TEST(test_alarms_in_the_name_of_others),
-		TEST(test_defragment_and_move_leader),
-		TEST(test_hashes),
-		TEST(test_downgrade),
-		TEST(test_snapshot),
-		TEST(test_a_snapshot_that_nobody_waits_for),
-		TEST(test_health),
-		TEST(test_services_of_a_later_day),
+	    TEST(test_lease_grant_and_revoke),
+	    TEST(test_lease_time_to_live_and_list),
+	    TEST(test_keep_alive_answers_each_request_in_order),
+	    TEST(test_keep_alive_ends_with_a_malformed_request),
+	    TEST(test_member_list),
+	    TEST(test_members_cannot_change),
+	    TEST(test_status),
+	    TEST(test_alarms),
+	    TEST(test_alarms_in_the_name_of_others),
+	    TEST(test_defragment_and_move_leader),
+	    TEST(test_hashes),
+	    TEST(test_downgrade),
+	    TEST(test_snapshot),
+	    TEST(test_a_snapshot_that_nobody_waits_for),
+	    TEST(test_health),
+	    TEST(test_services_of_a_later_day),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
