@@ -3,8 +3,9 @@
  *
  * As etcd: a flag wins over its variable; with --config-file the file alone counts.  Flags may
  * begin with one or two dashes, take "=value" or the next argument; a bool never takes the next
- * argument. Ownership: config_init() .. config_fini(); strings belong to the config. Errors: a
- * problem text that names the option, what is wrong and what would be right. */
+ * argument.
+ * Ownership: config_init() .. config_fini(); strings belong to the config.
+ * Errors: a problem text that names the option, what is wrong and what would be right. */
 #ifndef SHIM_CONFIG_H
 #define SHIM_CONFIG_H
 

@@ -14,9 +14,9 @@
 #define REQUEST_BYTES_DEFAULT (3 * MIB / 2) /* --max-request-bytes */
 #define REQUEST_OVERHEAD_BYTES (512 * KIB)  /* what gRPC may take above it */
 #define TXN_OPS_DEFAULT 128		    /* --max-txn-ops, per level, shrinking downwards */
-#define TXN_DEPTH_MAX 100		    /* nested Txn levels; protobuf-c itself has no limit */
-#define LEASE_TTL_SECONDS_MAX 9000000000LL  /* above: "too large lease TTL" */
-#define LEASE_TTL_SECONDS_MIN 2		    /* etcd's minTTL with its default election timeout */
+#define TXN_DEPTH_MAX 200 /* nested Txn levels; 129 are legal with the default --max-txn-ops */
+#define LEASE_TTL_SECONDS_MAX 9000000000LL /* above: "too large lease TTL" */
+#define LEASE_TTL_SECONDS_MIN 2		   /* etcd's minTTL with its default election timeout */
 
 /* --- revisions: one 64-bit row number is main << 23 | sub ------------------------------------ */
 #define REV_SUB_BITS 23
@@ -36,6 +36,7 @@
 #define WRITER_INBOX_OPS_MAX 65536    /* writes waiting for the writer */
 #define WRITER_BATCH_OPS_MAX 4096     /* writes in one group commit */
 #define WRITER_BATCH_BYTES_MAX (16 * MIB) /* value bytes in one group commit */
+#define LOOP_SLICES_NS (5 * 1000 * 1000)  /* sliced work in one turn before sockets are looked at */
 #define LOOP_INBOX_TASKS_MAX 1048576	  /* completions on their way to a loop */
 #define LOG_LINE_BYTES_MAX 8192
 

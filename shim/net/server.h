@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.h - the face of net: listeners, and calls for their handlers.
  *
- * One port serves gRPC over HTTP/2 and plain HTTP/1.1; over TLS also plain HTTP/2 requests.  Bytes ->
- * TLS (where configured) -> protocol by ALPN or by the HTTP/2 preface -> calls.
+ * One port serves gRPC over HTTP/2 and plain HTTP/1.1; over TLS also plain HTTP/2 requests.
+ * Bytes -> TLS (where configured) -> protocol by ALPN or by the HTTP/2 preface -> calls.
  * Ownership: config is copied as far as needed; the method table and handler_context must outlive
  * the server.  Threads: new/listen/stop from main; all work happens on the loop.
- * Errors: problem says in words what is wrong and what mends it (busy port, unreadable key, bad URL). */
+ * Errors: problem says in words what is wrong and what mends it (busy port, unreadable key, bad
+ * URL). */
 #ifndef SHIM_NET_SERVER_H
 #define SHIM_NET_SERVER_H
 
@@ -20,29 +21,31 @@ struct tls_config {
 	const char *trusted_ca_file;
 	const char *crl_file;
 	bool client_cert_auth;
-	bool auto_tls;		  /* a self-signed certificate in auto_tls_dir */
+	bool auto_tls; /* a self-signed certificate in auto_tls_dir */
 	const char *auto_tls_dir;
 	int self_signed_years;
-	const char *allowed_hostnames; /* comma list: the client certificate must be valid for one */
-	const char *min_version;       /* "TLS1.2" (default) or "TLS1.3" */
-	const char *max_version;       /* NULL: newest */
-	const char *cipher_suites;     /* comma list of IANA names, NULL: OpenSSL's defaults */
+	const char
+	    *allowed_hostnames;	   /* comma list: the client certificate must be valid for one */
+	const char *min_version;   /* "TLS1.2" (default) or "TLS1.3" */
+	const char *max_version;   /* NULL: newest */
+	const char *cipher_suites; /* comma list of IANA names, NULL: OpenSSL's defaults */
 };
 
 struct server_config {
 	const char *const *client_urls; /* http://, https://, unix://, unixs:// ; NULL-terminated */
-	const char *const *http_urls;	/* HTTP only: --listen-metrics-urls; NULL-terminated or NULL */
+	const char *const
+	    *http_urls; /* HTTP only: --listen-metrics-urls; NULL-terminated or NULL */
 	struct tls_config tls;
 	const struct method *methods;
 	size_t method_count;
 	void *handler_context;
 	http_handler_fn *on_http;
-	uint32_t concurrent_streams_max;   /* per connection */
-	size_t message_bytes_max;	   /* request message: max-request-bytes + overhead */
-	int64_t keepalive_min_time_ms;	   /* pings more often are struck */
-	int64_t keepalive_interval_ms;	   /* our own ping on an idle connection; 0: off */
+	uint32_t concurrent_streams_max; /* per connection */
+	size_t message_bytes_max;	 /* request message: max-request-bytes + overhead */
+	int64_t keepalive_min_time_ms;	 /* pings more often are struck */
+	int64_t keepalive_interval_ms;	 /* our own ping on an idle connection; 0: off */
 	int64_t keepalive_timeout_ms;
-	uint32_t connections_max;	   /* 0: as many as file descriptors allow */
+	uint32_t connections_max; /* 0: as many as file descriptors allow */
 	/* Told of every finished call, for metrics; may be NULL. */
 	void (*on_call_started)(void *context, const struct method *method);
 	void (*on_call_ended)(void *context, const struct method *method, enum status status,

@@ -7,12 +7,26 @@
 #include "shim/store/writer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* --- open ------------------------------------------------------------------------------------ */
+
+/* The database holds secrets.  SQLite gives its other files the mode of this one. */
+static enum err make_private(const char *db_path, char *problem)
+{
+	int fd = open(db_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return schema_problem(problem, ERR_STORAGE,
+				      "%s cannot be made (%s): check owner and mode of the folder",
+				      db_path, strerror(errno));
+	close(fd);
+	return ERR_OK;
+}
 
 /* A new file's name is durable only when its folder is. */
 static void sync_folder(const char *data_dir)
@@ -32,6 +46,8 @@ static enum err open_database(struct store *store, struct conn *conn,
 	bool fresh = false;
 	enum err e = schema_probe(store->db_path, &fresh, problem);
 
+	if (!e && fresh)
+		e = make_private(store->db_path, problem);
 	if (e)
 		return e;
 	e = conn_open(conn, store->db_path, CONN_WRITE, store->config.no_fsync);

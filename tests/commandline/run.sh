@@ -89,6 +89,7 @@ for m in etcd_server_has_leader etcd_mvcc_db_total_size_in_bytes etcd_disk_wal_f
 	ok "metric $m" says "^$m" "$work/out"
 done
 ok "unknown path is 404" [ "$(curl -s -o /dev/null -w '%{http_code}' $url/nothing)" = 404 ]
+ok "only the owner reads the data" [ "$(stat -c %a "$work"/data/kedge.db* | sort -u)" = 600 ]
 put
 ok "a put is answered with status 0" says 'grpc-status: 0' "$work/headers"
 ok "and read back" grep -q 'a*62' <<<"$(get_a)"

@@ -79,7 +79,7 @@ esac
 free_port() {
 	local port
 	while :; do
-		port=$((20000 + RANDOM % 20000))
+		port=$((12000 + RANDOM % 20000))
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
 	done
 	echo "$port"
@@ -87,11 +87,11 @@ free_port() {
 
 # serve NAME PORT COMMAND...: starts a server and waits until the port answers.
 serve() {
-	local name=$1 port=$2 i
+	local name=$1 port=$2
 	shift 2
 	"$@" >"$data/$name.log" 2>&1 &
 	server=$!
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
 		kill -0 "$server" 2>/dev/null || break
 		sleep 0.1

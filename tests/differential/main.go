@@ -233,7 +233,8 @@ func (s *session) note(seed int64, d *difference) {
 	if !first {
 		return
 	}
-	fmt.Printf("DIFFERENCE seed %d step %d: %s\n    request: %s\n    %s\n", seed, d.index, d.signature, d.op, d.text)
+	fmt.Printf("DIFFERENCE seed %d step %d: %s\n    request: %s\n    %s\n", seed, d.index, d.signature,
+		shortLines(d.op.String()), shortLines(d.text))
 }
 
 // keep writes the program that found a difference to a file, shortened if asked.

@@ -48,7 +48,7 @@ type runner struct {
 	streams map[int]*watchPair
 	rev     int64
 	compact int64 // newest compacted revision; 0 when none
-	// compacted are the revisions that were compacted since the servers started.
+	// compacted are all revisions that were compacted.
 	compacted map[int64]bool
 	accepted  int
 	leases    map[int64]*lease
@@ -178,9 +178,10 @@ func (r *runner) compareAnswers(o *op, a, b *answer) *difference {
 }
 
 // freshHash says whether an answer to HashKV differs from etcd's in the one way that is accepted. For its
-// newest compaction revisions etcd answers with the hash it took while it compacted, until it restarts:
-// over other records, and even for a revision that is compacted by now. A server that always computes the
-// hash anew, which is what etcd does for all other revisions and after a restart, is right too.
+// newest compaction revisions etcd answers with the hash it took while it compacted: over other records,
+// and even for a revision that is compacted by now. It forgets them at a restart, or takes them again,
+// depending on how far it was. A server that always computes the hash anew, which is what etcd does for
+// all other revisions, is right too.
 func (r *runner) freshHash(o *op, a, b *answer) bool {
 	q := new(pb.HashKVRequest)
 	if o.Method != "/etcdserverpb.Maintenance/HashKV" || proto.Unmarshal(o.Req, q) != nil || !r.compacted[q.Revision] || a.code != codes.OK {
@@ -198,7 +199,8 @@ func (r *runner) freshHash(o *op, a, b *answer) bool {
 	if want == 0 {
 		want = r.rev
 	}
-	return !proto.Equal(ra, rb) && rb.CompactRevision == r.compact && rb.HashRevision == want &&
+	fresh := rb.CompactRevision == r.compact || r.compact == 0 && rb.CompactRevision == -1
+	return !proto.Equal(ra, rb) && fresh && rb.HashRevision == want &&
 		rb.Header.GetRevision() == ra.Header.GetRevision()
 }
 
@@ -496,7 +498,6 @@ func (r *runner) runRestart(o *op) *difference {
 		}
 	}
 	r.started = time.Now()
-	r.compacted = make(map[int64]bool)
 	for _, l := range r.leases {
 		l.expiry = time.Now().Add(time.Duration(l.ttl) * time.Second)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand"
 	"net"
 	"os"
 	"os/exec"
@@ -83,13 +84,18 @@ type side struct {
 	memberID, clusterID, term uint64
 }
 
+// freePort picks a port below those the kernel hands to outgoing connections, so that nobody takes it
+// while the server that has it is being restarted.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for range 100 {
+		port := 12000 + rand.Intn(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("no free port between 12000 and 32000")
 }
 
 // fresh gives the server a new, empty data folder and new ports.

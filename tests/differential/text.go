@@ -70,6 +70,17 @@ func short(s string) string {
 	return fmt.Sprintf("%s...%s (%d characters, crc %08x)", s[:60], s[len(s)-20:], len(s), crc32.ChecksumIEEE([]byte(s)))
 }
 
+// shortLines cuts very long lines of a text for people; the whole is in the program file.
+func shortLines(s string) string {
+	all := strings.Split(s, "\n")
+	for i, l := range all {
+		if len(l) > 1500 {
+			all[i] = l[:1500] + fmt.Sprintf("... (%d characters)", len(l))
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
 func lines(m proto.Message) []string {
 	var out []string
 	if m != nil {

@@ -15,8 +15,7 @@ background() {
 
 # await FILE TEXT: waits until a background command wrote the text; says so when it never does.
 await() {
-	local i
-	for i in $(seq 200); do
+	for _ in $(seq 200); do
 		grep -q -- "$2" "$work/$1" 2>/dev/null && return
 		sleep 0.05
 	done
@@ -25,9 +24,8 @@ await() {
 
 # stop PID: ends a background command. Not with an interrupt, which a shell without job control turns off.
 stop() {
-	local i
 	kill -TERM "$1" 2>/dev/null
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		kill -0 "$1" 2>/dev/null || break
 		sleep 0.05
 	done
@@ -179,7 +177,7 @@ case_watch() {
 	local pid2=$last_pid
 	await prev before
 	# A live watch says nothing when it is ready: write until it shows something.
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		grep -q w/1 "$work/prev" && break
 		sleep 0.05
 	done
@@ -389,14 +387,14 @@ case_mirror() {
 	for i in 1 2 3; do ctl put "src/$i" "v$i" >/dev/null; done
 	background mirror make-mirror "${mirror_flags[@]}" --prefix src/ --dest-prefix dst/ "$endpoint"
 	pid=$last_pid
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		ctl get dst/3 --print-value-only | grep -q v3 && break
 		sleep 0.05
 	done
 	sleep 0.5
 	ctl put src/4 v4 >/dev/null
 	ctl del src/1 >/dev/null
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		[ -z "$(ctl get dst/1)" ] && break
 		sleep 0.05
 	done

@@ -28,9 +28,9 @@
 
 #include <cmocka.h>
 
-#define CLIENT_TIMEOUT_S 10
-#define GO_ON_PATH "/ok" /* the plain handler answers 200 here */
-#define BIG_PATH "/big"	 /* ... and BIG_BYTES here */
+#define CLIENT_TIMEOUT_S 30 /* sanitizers on a loaded machine are slow */
+#define GO_ON_PATH "/ok"    /* the plain handler answers 200 here */
+#define BIG_PATH "/big"	    /* ... and BIG_BYTES here */
 #define BIG_BYTES (8 * MIB)
 
 struct fixture {

@@ -283,7 +283,7 @@ static void test_half_a_hello_holds_up_nobody(void **state)
 		close(fd[i]);
 	/* The one that stays is closed by the handshake's time limit. */
 	assert_false(client_is_closed(fd[0], 100));
-	assert_true(client_is_closed(fd[0], 12000));
+	assert_true(client_is_closed(fd[0], CLIENT_TIMEOUT_S * 1000));
 	close(fd[0]);
 }
 
@@ -307,7 +307,7 @@ static void test_garbage_after_the_handshake_record_is_closed(void **state)
 	fixture_start(world->fixture, &world->config);
 	fd = client_connect(server_address(world->fixture->server, 0));
 	client_send_bytes(fd, bytes_of("\x16\x03\x01\x00\x05hello and nothing else", 26));
-	assert_true(client_is_closed(fd, 5000));
+	assert_true(client_is_closed(fd, CLIENT_TIMEOUT_S * 1000));
 	close(fd);
 	fixture_stop(world->fixture, 0);
 	server_stats(world->fixture->server, &stats);
