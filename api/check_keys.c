@@ -198,10 +198,10 @@ static enum err gather_deletes(struct written *written, const struct request *re
 			continue;
 		if (is_range(op))
 			written->ranges.spans[written->ranges.count++] =
-			    (struct span){op->key, op->end};
+				(struct span){op->key, op->end};
 		else if (range_is_single(op->end))
 			written->points.spans[written->points.count++] =
-			    (struct span){op->key, {0}};
+				(struct span){op->key, {0}};
 	}
 	qsort(written->points.spans, written->points.count, sizeof(struct span), compare_spans);
 	qsort(written->ranges.spans, written->ranges.count, sizeof(struct span), compare_spans);

@@ -164,7 +164,7 @@ static enum err scan_strings(struct codec *codec, const ProtobufCMessageDescript
 		return malformed(codec, "proto: exceeded maximum recursion depth");
 	while (reader_next(&reader, &field)) {
 		const ProtobufCFieldDescriptor *known =
-		    protobuf_c_message_descriptor_get_field(type, field.number);
+			protobuf_c_message_descriptor_get_field(type, field.number);
 		enum err e = ERR_OK;
 
 		if (!known || field.type != FIELD_BYTES)

@@ -48,8 +48,8 @@ static enum err decode_compare(struct codec *codec, struct bytes message, struct
 
 	while (reader_next(&reader, &field)) {
 		if (is_union_field(&field))
-			set =
-			    (struct compare_union){(int)field.number - 4, field.value, field.bytes};
+			set = (struct compare_union){(int)field.number - 4, field.value,
+						     field.bytes};
 		else if (field.type == FIELD_VARINT && field.number == 1)
 			ret->result = (int32_t)field.value;
 		else if (field.type == FIELD_VARINT && field.number == 2)

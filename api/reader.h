@@ -36,8 +36,8 @@ struct reader {
 static inline struct reader reader_of(struct bytes message)
 {
 	return (struct reader){
-	    .at = message.data,
-	    .end = message.size ? message.data + message.size : message.data,
+		.at = message.data,
+		.end = message.size ? message.data + message.size : message.data,
 	};
 }
 

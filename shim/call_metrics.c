@@ -11,10 +11,23 @@ static const double bucket_seconds[CALL_SECONDS_BUCKETS] = {0.005, 0.01, 0.025, 
 							    0.5,   1,	 2.5,	5,    10};
 
 static const char *const status_words[CALL_STATUS_COUNT] = {
-    "OK",	"Canceled",	   "Unknown",	       "InvalidArgument",   "DeadlineExceeded",
-    "NotFound", "AlreadyExists",   "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
-    "Aborted",	"OutOfRange",	   "Unimplemented",    "Internal",	    "Unavailable",
-    "DataLoss", "Unauthenticated",
+	"OK",
+	"Canceled",
+	"Unknown",
+	"InvalidArgument",
+	"DeadlineExceeded",
+	"NotFound",
+	"AlreadyExists",
+	"PermissionDenied",
+	"ResourceExhausted",
+	"FailedPrecondition",
+	"Aborted",
+	"OutOfRange",
+	"Unimplemented",
+	"Internal",
+	"Unavailable",
+	"DataLoss",
+	"Unauthenticated",
 };
 
 static const char *const kind_words[] = {"unary", "client_stream", "server_stream", "bidi_stream"};
@@ -83,8 +96,9 @@ static bool write_counter(const struct call_metrics *metrics, const char *name, 
 		const char *counts = (const char *)&metrics->counts[i];
 
 		ok = buffer_append_format(
-		    out, "%s{" LABELS "} %llu\n", name, m->name, m->service, kind_words[m->kind],
-		    *(const unsigned long long *)(const void *)(counts + offset));
+			out, "%s{" LABELS "} %llu\n", name, m->name, m->service,
+			kind_words[m->kind],
+			*(const unsigned long long *)(const void *)(counts + offset));
 	}
 	return ok;
 }
@@ -92,8 +106,9 @@ static bool write_counter(const struct call_metrics *metrics, const char *name, 
 static bool write_handled(const struct call_metrics *metrics, struct buffer *out)
 {
 	bool ok = buffer_append_format(
-	    out, "# HELP grpc_server_handled_total Total number of RPCs completed on the server, "
-		 "regardless of success or failure.\n# TYPE grpc_server_handled_total counter\n");
+		out,
+		"# HELP grpc_server_handled_total Total number of RPCs completed on the server, "
+		"regardless of success or failure.\n# TYPE grpc_server_handled_total counter\n");
 
 	for (size_t i = 0; i < metrics->method_count; i++) {
 		const struct method *m = &metrics->methods[i];
@@ -105,10 +120,11 @@ static bool write_handled(const struct call_metrics *metrics, struct buffer *out
 			 */
 			if (handled || code == STATUS_OK)
 				ok = buffer_append_format(
-				    out,
-				    "grpc_server_handled_total{grpc_code=\"%s\"," LABELS "} %llu\n",
-				    status_words[code], m->name, m->service, kind_words[m->kind],
-				    (unsigned long long)handled);
+					out,
+					"grpc_server_handled_total{grpc_code=\"%s\"," LABELS
+					"} %llu\n",
+					status_words[code], m->name, m->service,
+					kind_words[m->kind], (unsigned long long)handled);
 		}
 	}
 	return ok;

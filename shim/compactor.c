@@ -51,9 +51,9 @@ static void compact_to(struct compactor *compactor, int64_t revision)
 	    atomic_exchange(&compactor->op_busy, true))
 		return;
 	compactor->op = (struct op){
-	    .kind = OP_COMPACT,
-	    .in.compact.revision = revision,
-	    .on_done = compacted,
+		.kind = OP_COMPACT,
+		.in.compact.revision = revision,
+		.on_done = compacted,
 	};
 	if (store_submit(compactor->store, &compactor->op))
 		atomic_store(&compactor->op_busy, false);

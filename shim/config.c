@@ -24,7 +24,7 @@ struct option {
 static const struct option options[] = {
 #define OPTION_ROW(flag, field, kind, fallback, help)                                              \
 	{flag, kind, offsetof(struct config, field), fallback, help},
-    SERVE_OPTIONS(OPTION_ROW)
+	SERVE_OPTIONS(OPTION_ROW)
 #undef OPTION_ROW
 };
 
@@ -33,7 +33,7 @@ static const struct {
 	bool is_bool;
 } ignored_options[] = {
 #define IGNORED_ROW(flag, is_bool) {flag, is_bool},
-    IGNORED_OPTIONS(IGNORED_ROW)
+	IGNORED_OPTIONS(IGNORED_ROW)
 #undef IGNORED_ROW
 };
 
@@ -82,7 +82,8 @@ static const struct {
 	const char *name;
 	double ns;
 } duration_units[] = {
-    {"ns", 1}, {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12},
+	{"ns", 1},  {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6},
+	{"s", 1e9}, {"m", 6e10}, {"h", 3.6e12},
 };
 
 /* One "1.5h" of a duration; moves *text behind it. */

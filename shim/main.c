@@ -29,10 +29,10 @@ static const struct {
 	int (*run)(int arg_count, char **args);
 	const char *help;
 } verbs[] = {
-    {"serve", serve_main, "serve the etcd v3 API from a folder on this machine"},
-    {"snapshot", snapshot_main, "save, restore or inspect a copy of the data"},
-    {"version", print_version, "what this program is"},
-    {"help", print_help, "this text"},
+	{"serve", serve_main, "serve the etcd v3 API from a folder on this machine"},
+	{"snapshot", snapshot_main, "save, restore or inspect a copy of the data"},
+	{"version", print_version, "what this program is"},
+	{"help", print_help, "this text"},
 };
 
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)

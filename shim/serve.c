@@ -97,12 +97,12 @@ static bool write_metrics(void *context, struct buffer *out)
 {
 	struct program *program = context;
 	const struct metrics_sources sources = {
-	    .store = program->store,
-	    .hub = program->hub,
-	    .server = program->server,
-	    .calls = &program->calls,
-	    .health = &program->health,
-	    .extensive = !strcmp(program->config.metrics, "extensive"),
+		.store = program->store,
+		.hub = program->hub,
+		.server = program->server,
+		.calls = &program->calls,
+		.health = &program->health,
+		.extensive = !strcmp(program->config.metrics, "extensive"),
 	};
 
 	return metrics_page_write(&sources, out);
@@ -146,11 +146,11 @@ static void on_health(void *context, bool is_healthy)
 static void on_http(void *context, const struct http_request *request, struct http_reply *ret_reply)
 {
 	const struct http_endpoints endpoints = {
-	    .has_alarm = has_alarm,
-	    .read = read_one,
-	    .write_metrics = write_metrics,
-	    .on_health = on_health,
-	    .context = program_of(context),
+		.has_alarm = has_alarm,
+		.read = read_one,
+		.write_metrics = write_metrics,
+		.on_health = on_health,
+		.context = program_of(context),
 	};
 
 	http_endpoints_serve(&endpoints, request, ret_reply);
@@ -187,14 +187,14 @@ static bool parse_urls(struct program *program)
 static bool open_store(struct program *program)
 {
 	const struct store_config config = {
-	    .data_dir = program->config.data_dir,
-	    .quota_bytes = program->config.quota_backend_bytes,
-	    .no_fsync = program->config.unsafe_no_fsync,
-	    .clock = &clock_system,
-	    .listener = {.on_commit = on_commit,
-			 .on_compact = on_compact,
-			 .on_fault = on_fault,
-			 .context = program},
+		.data_dir = program->config.data_dir,
+		.quota_bytes = program->config.quota_backend_bytes,
+		.no_fsync = program->config.unsafe_no_fsync,
+		.clock = &clock_system,
+		.listener = {.on_commit = on_commit,
+			     .on_compact = on_compact,
+			     .on_fault = on_fault,
+			     .context = program},
 	};
 	enum err e = store_open(&config, &program->store, program->problem);
 
@@ -212,14 +212,14 @@ static bool open_rpc(struct program *program)
 {
 	const struct config *config = &program->config;
 	const struct rpc_config rpc = {
-	    .store = program->store,
-	    .hub = program->hub,
-	    .name = config->name,
-	    .client_urls = program->advertise_urls.urls,
-	    .snapshot_dir = config->data_dir,
-	    .request_bytes_max = config->max_request_bytes,
-	    .txn_ops_max = config->max_txn_ops,
-	    .progress_interval_ms = config->watch_progress_interval_ns / NS_PER_MS,
+		.store = program->store,
+		.hub = program->hub,
+		.name = config->name,
+		.client_urls = program->advertise_urls.urls,
+		.snapshot_dir = config->data_dir,
+		.request_bytes_max = config->max_request_bytes,
+		.txn_ops_max = config->max_txn_ops,
+		.progress_interval_ms = config->watch_progress_interval_ns / NS_PER_MS,
 	};
 	enum err e = rpc_server_init(&program->rpc, &rpc);
 
@@ -233,18 +233,18 @@ static bool open_rpc(struct program *program)
 static struct tls_config tls_of(const struct config *config, const char *auto_tls_dir)
 {
 	return (struct tls_config){
-	    .cert_file = or_null(config->cert_file),
-	    .key_file = or_null(config->key_file),
-	    .trusted_ca_file = or_null(config->trusted_ca_file),
-	    .crl_file = or_null(config->client_crl_file),
-	    .client_cert_auth = config->client_cert_auth,
-	    .auto_tls = config->auto_tls,
-	    .auto_tls_dir = auto_tls_dir,
-	    .self_signed_years = (int)config->self_signed_years,
-	    .allowed_hostnames = or_null(config->client_cert_allowed_hostname),
-	    .min_version = or_null(config->tls_min_version),
-	    .max_version = or_null(config->tls_max_version),
-	    .cipher_suites = or_null(config->cipher_suites),
+		.cert_file = or_null(config->cert_file),
+		.key_file = or_null(config->key_file),
+		.trusted_ca_file = or_null(config->trusted_ca_file),
+		.crl_file = or_null(config->client_crl_file),
+		.client_cert_auth = config->client_cert_auth,
+		.auto_tls = config->auto_tls,
+		.auto_tls_dir = auto_tls_dir,
+		.self_signed_years = (int)config->self_signed_years,
+		.allowed_hostnames = or_null(config->client_cert_allowed_hostname),
+		.min_version = or_null(config->tls_min_version),
+		.max_version = or_null(config->tls_max_version),
+		.cipher_suites = or_null(config->cipher_suites),
 	};
 }
 
@@ -252,21 +252,21 @@ static bool open_port(struct program *program)
 {
 	const struct config *config = &program->config;
 	const struct server_config server = {
-	    .client_urls = program->client_urls.urls,
-	    .http_urls = program->http_urls.urls,
-	    .tls = tls_of(config, config->data_dir),
-	    .methods = rpc_methods,
-	    .method_count = rpc_method_count,
-	    .handler_context = &program->rpc,
-	    .on_http = on_http,
-	    .concurrent_streams_max = config->max_concurrent_streams,
-	    .message_bytes_max = (size_t)config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
-	    .keepalive_min_time_ms = config->keepalive_min_time_ns / NS_PER_MS,
-	    .keepalive_interval_ms = config->keepalive_interval_ns / NS_PER_MS,
-	    .keepalive_timeout_ms = config->keepalive_timeout_ns / NS_PER_MS,
-	    .on_call_started = on_call_started,
-	    .on_call_ended = on_call_ended,
-	    .on_message = on_message,
+		.client_urls = program->client_urls.urls,
+		.http_urls = program->http_urls.urls,
+		.tls = tls_of(config, config->data_dir),
+		.methods = rpc_methods,
+		.method_count = rpc_method_count,
+		.handler_context = &program->rpc,
+		.on_http = on_http,
+		.concurrent_streams_max = config->max_concurrent_streams,
+		.message_bytes_max = (size_t)config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
+		.keepalive_min_time_ms = config->keepalive_min_time_ns / NS_PER_MS,
+		.keepalive_interval_ms = config->keepalive_interval_ns / NS_PER_MS,
+		.keepalive_timeout_ms = config->keepalive_timeout_ns / NS_PER_MS,
+		.on_call_started = on_call_started,
+		.on_call_ended = on_call_ended,
+		.on_message = on_message,
 	};
 	enum err e = loop_new(&program->loop);
 

@@ -106,7 +106,7 @@ static int restore(const struct snapshot_args *args)
 {
 	char problem[STORE_PROBLEM_BYTES] = "";
 	enum err e =
-	    store_snapshot_restore(args->file, args->data_dir, args->bump_revision, problem);
+		store_snapshot_restore(args->file, args->data_dir, args->bump_revision, problem);
 
 	if (!e)
 		printf("Restored %s into %s\nStart it with: kedge serve --data-dir %s\n",

@@ -27,7 +27,7 @@ bool buffer_reserve(struct buffer *buffer, size_t more); /* makes room for `more
 uint8_t *buffer_end(struct buffer *buffer);		 /* where reserved room begins */
 bool buffer_append(struct buffer *buffer, struct bytes bytes);
 bool buffer_append_format(struct buffer *buffer, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 static inline struct bytes buffer_bytes(const struct buffer *buffer)
 {

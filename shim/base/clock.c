@@ -24,6 +24,6 @@ static int64_t system_wall_ns(void *context)
 }
 
 const struct clock clock_system = {
-    .monotonic_ns = system_monotonic_ns,
-    .wall_ns = system_wall_ns,
+	.monotonic_ns = system_monotonic_ns,
+	.wall_ns = system_wall_ns,
 };

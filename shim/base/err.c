@@ -16,7 +16,7 @@ static const struct {
 	const char *text;
 } table[ERR_COUNT] = {
 #define ERR_ROW(name, kind, status, text) {#name, kind, status, text},
-    ERR_TABLE(ERR_ROW)
+	ERR_TABLE(ERR_ROW)
 #undef ERR_ROW
 };
 

@@ -101,7 +101,7 @@ enum err {
 #define ERR_ENUM(name, kind, status, text) ERR_##name,
 	ERR_TABLE(ERR_ENUM)
 #undef ERR_ENUM
-	    ERR_COUNT
+		ERR_COUNT
 };
 
 enum status err_status(enum err e);
@@ -112,6 +112,6 @@ bool err_is_fault(enum err e);
 /* Logs a fault where it is born, with the place and a reason in words, and returns it. */
 #define fault(e, ...) fault_at((e), __FILE__, __LINE__, __VA_ARGS__)
 enum err fault_at(enum err e, const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+	__attribute__((format(printf, 4, 5)));
 
 #endif

@@ -261,8 +261,8 @@ struct call_peer call_peer(const struct call *call)
 	if (!call->session)
 		return (struct call_peer){.address = ""};
 	return (struct call_peer){
-	    .address = call->session->config.peer_address,
-	    .common_name = call->session->config.peer_common_name,
+		.address = call->session->config.peer_address,
+		.common_name = call->session->config.peer_common_name,
 	};
 }
 

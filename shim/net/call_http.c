@@ -15,7 +15,7 @@ static void field_add(struct http_fields *fields, const char *name, const char *
 {
 	if (fields->count < HEADERS_MAX)
 		fields->nv[fields->count++] =
-		    call_nv(bytes_of_string(name), bytes_of_string(value), 0);
+			call_nv(bytes_of_string(name), bytes_of_string(value), 0);
 }
 
 static const char *field_text(const struct call *call, enum call_field field)
@@ -78,9 +78,9 @@ void call_http_finish(struct call *call)
 	const struct server_config *server = call->server;
 	struct http_reply reply = {.status = 404, .body = BUFFER_INIT(SIZE_MAX / 2)};
 	struct http_request request = {
-	    .method = field_text(call, FIELD_METHOD),
-	    .host = field_text(call, FIELD_AUTHORITY),
-	    .peer_address = call->session->config.peer_address,
+		.method = field_text(call, FIELD_METHOD),
+		.host = field_text(call, FIELD_AUTHORITY),
+		.peer_address = call->session->config.peer_address,
 	};
 
 	if (call->phase != CALL_HTTP)

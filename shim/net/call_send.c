@@ -70,8 +70,8 @@ static void keep_text(struct call *call, const char *text)
 static void submit_trailers(struct call *call)
 {
 	nghttp2_nv nv[] = {
-	    call_nv(NAME("grpc-status"), status_digits(call->status), STATIC_NV),
-	    call_nv(NAME("grpc-message"), bytes_of_string(call->status_text), STATIC_NAME),
+		call_nv(NAME("grpc-status"), status_digits(call->status), STATIC_NV),
+		call_nv(NAME("grpc-message"), bytes_of_string(call->status_text), STATIC_NAME),
 	};
 
 	call->is_sealed = true;
@@ -262,8 +262,8 @@ void call_take_unsent(struct call *call, uint8_t *to, size_t length)
 /* Produces the next slice of a source into the empty queue. */
 static bool fill_from_source(struct call *call)
 {
-	size_t max =
-	    call->source_left < SOURCE_SLICE_BYTES ? (size_t)call->source_left : SOURCE_SLICE_BYTES;
+	size_t max = call->source_left < SOURCE_SLICE_BYTES ? (size_t)call->source_left
+							    : SOURCE_SLICE_BYTES;
 	int64_t prefix = call->is_source_begun ? -1 : (int64_t)call->source_left;
 	struct buffer slice = call->slice;
 	enum err e;

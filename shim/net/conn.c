@@ -102,18 +102,18 @@ static bool start_h2(struct conn *conn)
 {
 	const struct conn_origin *origin = &conn->origin;
 	const struct server_config *server =
-	    origin->is_http_only ? origin->host->http_config : origin->host->config;
+		origin->is_http_only ? origin->host->http_config : origin->host->config;
 	const struct h2_config config = {
-	    .server = server,
-	    .loop = origin->host->loop,
-	    .plain_http = conn->tls != NULL,
-	    /* etcd serves gRPC over TLS through a library that does not count pings. */
-	    .enforce_keepalive = !conn->tls && server->keepalive_min_time_ms > 0,
-	    .peer_address = conn->address,
-	    .peer_common_name = conn->tls ? tls_common_name(conn->tls) : NULL,
-	    .on_wants_send = on_wants_send,
-	    .context = conn,
-	    .stats = &origin->host->stats,
+		.server = server,
+		.loop = origin->host->loop,
+		.plain_http = conn->tls != NULL,
+		/* etcd serves gRPC over TLS through a library that does not count pings. */
+		.enforce_keepalive = !conn->tls && server->keepalive_min_time_ms > 0,
+		.peer_address = conn->address,
+		.peer_common_name = conn->tls ? tls_common_name(conn->tls) : NULL,
+		.on_wants_send = on_wants_send,
+		.context = conn,
+		.stats = &origin->host->stats,
 	};
 
 	if (h2_session_new(&config, &conn->h2))
@@ -128,11 +128,11 @@ static bool start_http1(struct conn *conn)
 {
 	const struct conn_origin *origin = &conn->origin;
 	const struct server_config *server =
-	    origin->is_http_only ? origin->host->http_config : origin->host->config;
+		origin->is_http_only ? origin->host->http_config : origin->host->config;
 	const struct http1_config config = {
-	    .on_request = server->on_http,
-	    .context = server->handler_context,
-	    .peer_address = conn->address,
+		.on_request = server->on_http,
+		.context = server->handler_context,
+		.peer_address = conn->address,
 	};
 
 	if (http1_session_new(&config, &conn->http1))
@@ -235,8 +235,8 @@ static void receive_secure(struct conn *conn, struct bytes input)
 static bool choose_transport(struct conn *conn, uint8_t first)
 {
 	static const struct bytes hint =
-	    BYTES_LITERAL("HTTP/1.0 400 Bad Request\r\n\r\n"
-			  "Client sent an HTTP request to an HTTPS server.\n");
+		BYTES_LITERAL("HTTP/1.0 400 Bad Request\r\n\r\n"
+			      "Client sent an HTTP request to an HTTPS server.\n");
 	const struct conn_origin *origin = &conn->origin;
 	const uint8_t tls_handshake_record = 0x16;
 

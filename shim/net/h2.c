@@ -92,9 +92,9 @@ static enum err session_greet(struct h2_session *session)
 {
 	const uint32_t streams_max = session->config.server->concurrent_streams_max;
 	nghttp2_settings_entry settings[] = {
-	    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW_BYTES},
-	    {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_BYTES_MAX},
-	    {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams_max},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW_BYTES},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_BYTES_MAX},
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams_max},
 	};
 	size_t count = sizeof settings / sizeof *settings;
 

@@ -43,15 +43,15 @@ static const struct {
 	struct bytes name;
 	enum call_field field; /* FIELD_COUNT: dropped, as reserved by gRPC */
 } reserved[] = {
-    {BYTES_LITERAL(":method"), FIELD_METHOD},
-    {BYTES_LITERAL(":path"), FIELD_PATH},
-    {BYTES_LITERAL(":scheme"), FIELD_COUNT},
-    {BYTES_LITERAL(":authority"), FIELD_AUTHORITY},
-    {BYTES_LITERAL("host"), FIELD_HOST},
-    {BYTES_LITERAL("content-type"), FIELD_CONTENT_TYPE},
-    {BYTES_LITERAL("grpc-timeout"), FIELD_TIMEOUT},
-    {BYTES_LITERAL("grpc-encoding"), FIELD_ENCODING},
-    {BYTES_LITERAL("te"), FIELD_COUNT},
+	{BYTES_LITERAL(":method"), FIELD_METHOD},
+	{BYTES_LITERAL(":path"), FIELD_PATH},
+	{BYTES_LITERAL(":scheme"), FIELD_COUNT},
+	{BYTES_LITERAL(":authority"), FIELD_AUTHORITY},
+	{BYTES_LITERAL("host"), FIELD_HOST},
+	{BYTES_LITERAL("content-type"), FIELD_CONTENT_TYPE},
+	{BYTES_LITERAL("grpc-timeout"), FIELD_TIMEOUT},
+	{BYTES_LITERAL("grpc-encoding"), FIELD_ENCODING},
+	{BYTES_LITERAL("te"), FIELD_COUNT},
 };
 
 static bool header_keep(struct call *call, struct bytes name_bytes, nghttp2_rcbuf *name,

@@ -83,7 +83,7 @@ void h2_ping_received(struct h2_session *session)
 {
 	const struct server_config *server = session->config.server;
 	int64_t least_ns =
-	    session->open_count ? server->keepalive_min_time_ms * NS_PER_MS : IDLE_PING_NS;
+		session->open_count ? server->keepalive_min_time_ms * NS_PER_MS : IDLE_PING_NS;
 	int64_t before_ns = session->pinged_ns;
 
 	session->pinged_ns = session->now_ns;

@@ -120,10 +120,10 @@ static enum err refuse(struct http1_session *session, int status, const char *te
 {
 	static const struct http_header nosniff[] = {{"x-content-type-options", "nosniff"}, {0}};
 	struct http_reply reply = {
-	    .status = status,
-	    .content_type = "text/plain; charset=utf-8",
-	    .headers = nosniff,
-	    .body = BUFFER_INIT(4096),
+		.status = status,
+		.content_type = "text/plain; charset=utf-8",
+		.headers = nosniff,
+		.body = BUFFER_INIT(4096),
 	};
 
 	assert(!session->is_last);
@@ -149,7 +149,7 @@ static void split_url(struct http1_session *session, struct http_request *reques
 	    http_parser_parse_url(url, session->url_size, 0, &parts))
 		return; /* an unknown path like any other */
 	request->path =
-	    parts.field_set & (1u << UF_PATH) ? url + parts.field_data[UF_PATH].off : "/";
+		parts.field_set & (1u << UF_PATH) ? url + parts.field_data[UF_PATH].off : "/";
 	if (parts.field_set & (1u << UF_QUERY)) {
 		request->query = url + parts.field_data[UF_QUERY].off;
 		url[parts.field_data[UF_QUERY].off + parts.field_data[UF_QUERY].len] = 0;
@@ -161,9 +161,9 @@ static void split_url(struct http1_session *session, struct http_request *reques
 static enum err answer_request(struct http1_session *session)
 {
 	struct http_request request = {
-	    .method = http_method_str((enum http_method)session->parser.method),
-	    .host = session->host,
-	    .peer_address = session->config.peer_address,
+		.method = http_method_str((enum http_method)session->parser.method),
+		.host = session->host,
+		.peer_address = session->config.peer_address,
 	};
 	struct http_reply reply = {.status = 500, .body = BUFFER_INIT(SIZE_MAX / 4)};
 
@@ -329,13 +329,13 @@ static int on_message_complete(http_parser *parser)
 }
 
 static const http_parser_settings settings = {
-    .on_message_begin = on_message_begin,
-    .on_url = on_url,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
+	.on_message_begin = on_message_begin,
+	.on_url = on_url,
+	.on_header_field = on_header_field,
+	.on_header_value = on_header_value,
+	.on_headers_complete = on_headers_complete,
+	.on_body = on_body,
+	.on_message_complete = on_message_complete,
 };
 
 /* --- the session ------------------------------------------------------------------------------ */
@@ -394,8 +394,8 @@ void http1_drain(struct http1_session *session)
 /* Parses until the input, the room for answers or the sense of the bytes ends. */
 static enum err parse(struct http1_session *session, struct bytes input, size_t *ret_taken)
 {
-	size_t taken =
-	    http_parser_execute(&session->parser, &settings, (const char *)input.data, input.size);
+	size_t taken = http_parser_execute(&session->parser, &settings, (const char *)input.data,
+					   input.size);
 	enum http_errno problem = HTTP_PARSER_ERRNO(&session->parser);
 
 	*ret_taken = taken;

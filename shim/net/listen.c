@@ -180,10 +180,10 @@ static enum err remove_stale(const struct listener *listener, const struct socka
 		return ERR_OK; /* bind() tells what else is wrong */
 	if (!S_ISSOCK(status.st_mode)) {
 		snprintf(
-		    problem, SERVER_PROBLEM_BYTES,
-		    "cannot listen on %s: the file exists and is not a socket; move it away or "
-		    "choose another path",
-		    listener->text);
+			problem, SERVER_PROBLEM_BYTES,
+			"cannot listen on %s: the file exists and is not a socket; move it away or "
+			"choose another path",
+			listener->text);
 		return ERR_BAD_MEMBER_URLS;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

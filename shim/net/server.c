@@ -71,11 +71,11 @@ static enum err add_listener(struct server *server, const char *text, bool is_ht
 	listener->url = url;
 	listener->on_closed = on_listener_closed;
 	listener->origin = (struct conn_origin){
-	    .host = &server->host,
-	    .is_unix = url.is_unix,
-	    .is_secure = url.is_secure,
-	    .is_insecure = !url.is_secure,
-	    .is_http_only = is_http_only,
+		.host = &server->host,
+		.is_unix = url.is_unix,
+		.is_secure = url.is_secure,
+		.is_insecure = !url.is_secure,
+		.is_http_only = is_http_only,
 	};
 	server->listener_count++;
 	return ERR_OK;
@@ -102,14 +102,14 @@ static void warn_of_unused_tls(const struct tls_config *tls, const char *url)
 {
 	if (tls->cert_file)
 		log_warn(
-		    "scheme is http or unix while key and cert files are present; ignoring key "
-		    "and cert files",
-		    LOG_STRING("client-url", url));
+			"scheme is http or unix while key and cert files are present; ignoring key "
+			"and cert files",
+			LOG_STRING("client-url", url));
 	if (tls->client_cert_auth)
-		log_warn(
-		    "scheme is http or unix while --client-cert-auth is enabled; ignoring client "
-		    "cert auth for this URL",
-		    LOG_STRING("client-url", url));
+		log_warn("scheme is http or unix while --client-cert-auth is enabled; ignoring "
+			 "client "
+			 "cert auth for this URL",
+			 LOG_STRING("client-url", url));
 }
 
 /* TLS is set up only where a URL asks for it. */
@@ -136,10 +136,10 @@ static enum err prepare_tls(struct server *server, char *problem)
 		if (tls->cert_file || tls->auto_tls)
 			continue;
 		snprintf(
-		    problem, SERVER_PROBLEM_BYTES,
-		    "TLS key/cert (--cert-file, --key-file) must be provided for client url %s "
-		    "with HTTPS scheme",
-		    name);
+			problem, SERVER_PROBLEM_BYTES,
+			"TLS key/cert (--cert-file, --key-file) must be provided for client url %s "
+			"with HTTPS scheme",
+			name);
 		e = ERR_BAD_MEMBER_URLS;
 	}
 	if (!e && is_needed)

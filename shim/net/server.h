@@ -25,16 +25,16 @@ struct tls_config {
 	const char *auto_tls_dir;
 	int self_signed_years;
 	const char
-	    *allowed_hostnames;	   /* comma list: the client certificate must be valid for one */
-	const char *min_version;   /* "TLS1.2" (default) or "TLS1.3" */
-	const char *max_version;   /* NULL: newest */
-	const char *cipher_suites; /* comma list of IANA names, NULL: OpenSSL's defaults */
+		*allowed_hostnames; /* comma list: the client certificate must be valid for one */
+	const char *min_version;    /* "TLS1.2" (default) or "TLS1.3" */
+	const char *max_version;    /* NULL: newest */
+	const char *cipher_suites;  /* comma list of IANA names, NULL: OpenSSL's defaults */
 };
 
 struct server_config {
 	const char *const *client_urls; /* http://, https://, unix://, unixs:// ; NULL-terminated */
 	const char *const
-	    *http_urls; /* HTTP only: --listen-metrics-urls; NULL-terminated or NULL */
+		*http_urls; /* HTTP only: --listen-metrics-urls; NULL-terminated or NULL */
 	struct tls_config tls;
 	const struct method *methods;
 	size_t method_count;

@@ -74,8 +74,8 @@ static void set_options(SSL_CTX *ssl)
 	/* No resumption: neither tickets nor a cache, because a resumed session would pass by the
 	 * revocation list; gRPC clients keep their connections and do not miss it. */
 	SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-				     SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-				     SSL_OP_IGNORE_UNEXPECTED_EOF);
+					 SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_num_tickets(ssl, 0);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	/* An idle connection gives its 34 KB of record buffers back. */
@@ -189,7 +189,7 @@ static enum err set_versions(const struct tls_config *config, struct tls_context
 			     char *problem)
 {
 	enum err e =
-	    parse_version(config->min_version, TLS1_2_VERSION, &context->min_version, problem);
+		parse_version(config->min_version, TLS1_2_VERSION, &context->min_version, problem);
 
 	if (!e)
 		e = parse_version(config->max_version, 0, &context->max_version, problem);
@@ -205,9 +205,9 @@ static enum err set_versions(const struct tls_config *config, struct tls_context
 		return ERR_OK;
 	if (context->min_version == TLS1_3_VERSION) {
 		snprintf(
-		    problem, SERVER_PROBLEM_BYTES,
-		    "cipher suites cannot be configured when only TLS1.3 is enabled; leave out "
-		    "--cipher-suites or lower --tls-min-version");
+			problem, SERVER_PROBLEM_BYTES,
+			"cipher suites cannot be configured when only TLS1.3 is enabled; leave out "
+			"--cipher-suites or lower --tls-min-version");
 		return ERR_BAD_MEMBER_URLS;
 	}
 	return tls_map_ciphers(config->cipher_suites, context, problem);
@@ -236,9 +236,9 @@ static enum err set_hostnames(const char *names, struct tls_context *context, ch
 		context->hostname[context->hostname_count++] = name;
 	}
 	if (!context->is_client_cert_needed)
-		log_warn(
-		    "--client-cert-allowed-hostname has no effect without --client-cert-auth or "
-		    "--trusted-ca-file");
+		log_warn("--client-cert-allowed-hostname has no effect without --client-cert-auth "
+			 "or "
+			 "--trusted-ca-file");
 	return ERR_OK;
 }
 
@@ -262,10 +262,10 @@ static enum err set_paths(const struct tls_config *config, struct tls_context *c
 	snprintf(key, sizeof(key), "%s/key.pem", config->auto_tls_dir ? config->auto_tls_dir : "");
 	if (!is_auto && (!config->cert_file || !config->key_file)) {
 		snprintf(
-		    problem, SERVER_PROBLEM_BYTES,
-		    "--cert-file and --key-file must both be given [key: %.150s, cert: %.150s]",
-		    config->key_file ? config->key_file : "",
-		    config->cert_file ? config->cert_file : "");
+			problem, SERVER_PROBLEM_BYTES,
+			"--cert-file and --key-file must both be given [key: %.150s, cert: %.150s]",
+			config->key_file ? config->key_file : "",
+			config->cert_file ? config->cert_file : "");
 		return ERR_BAD_MEMBER_URLS;
 	}
 	if (copy_path(&context->cert, is_auto ? cert : config->cert_file) &&

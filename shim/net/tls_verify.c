@@ -42,7 +42,7 @@ STACK_OF(X509_CRL) * tls_load_revocations(const char *path)
 	STACK_OF(X509_CRL) *revocations = sk_X509_CRL_new_null();
 	BIO *file = BIO_new_file(path, "rb");
 	bool ok =
-	    revocations && file && (read_pem(file, revocations) || read_der(file, revocations));
+		revocations && file && (read_pem(file, revocations) || read_der(file, revocations));
 
 	BIO_free(file);
 	ERR_clear_error();
@@ -73,7 +73,7 @@ static bool is_revoked(STACK_OF(X509_CRL) * revocations, X509 *certificate)
 static bool is_hostname_allowed(const struct tls_context *context, X509 *certificate)
 {
 	const unsigned flags =
-	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
+		X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
 
 	for (size_t i = 0; i < context->hostname_count; i++) {
 		const char *name = context->hostname[i];

@@ -15,10 +15,10 @@ struct scheme {
 static_assert(URL_PATH_BYTES == 107 + 1, "the text below names it");
 
 static const struct scheme schemes[] = {
-    {"http:", false, false},
-    {"https:", true, false},
-    {"unix:", false, true},
-    {"unixs:", true, true},
+	{"http:", false, false},
+	{"https:", true, false},
+	{"unix:", false, true},
+	{"unixs:", true, true},
 };
 
 /* Where to say what is wrong, and about which text. */

@@ -112,8 +112,8 @@ size_t rpc_alarm_list(struct rpc_server *server, struct rpc_alarm *list)
 			list[count++] = (struct rpc_alarm){alarm, server->identity.member_id};
 		for (size_t i = 0; i < server->alarms.foreign_count; i++) {
 			if (server->alarms.foreign[i].alarm == alarm)
-				list[count++] =
-				    (struct rpc_alarm){alarm, server->alarms.foreign[i].member_id};
+				list[count++] = (struct rpc_alarm){
+					alarm, server->alarms.foreign[i].member_id};
 		}
 	}
 	return count;
@@ -203,7 +203,7 @@ static void change(struct call *call)
 	if (!activate)
 		set_down(server, state->alarm, state->member_id);
 	is_last =
-	    !server->alarms.is_own[state->alarm] && !has_foreign(&server->alarms, state->alarm);
+		!server->alarms.is_own[state->alarm] && !has_foreign(&server->alarms, state->alarm);
 	if (activate ? is_flag_up : !is_last) {
 		reply_changed(call);
 		return;

@@ -55,7 +55,7 @@ static bool fill_member(struct call *call, Etcdserverpb__Member *member)
 	member->n_clienturls = count_urls(server->config.client_urls);
 	member->peerurls = copy_urls(call_arena(call), peer_urls(server), member->n_peerurls);
 	member->clienturls =
-	    copy_urls(call_arena(call), server->config.client_urls, member->n_clienturls);
+		copy_urls(call_arena(call), server->config.client_urls, member->n_clienturls);
 	if (!name_copy || !member->peerurls || !member->clienturls)
 		return false;
 	member->id = server->identity.member_id;
@@ -165,8 +165,8 @@ void cluster_member_add(struct call *call, struct bytes message)
 	struct codec codec = CODEC_INIT(call_arena(call));
 	Etcdserverpb__MemberAddRequest *request;
 	ProtobufCMessage *unpacked;
-	enum err e =
-	    codec_unpack(&codec, &etcdserverpb__member_add_request__descriptor, message, &unpacked);
+	enum err e = codec_unpack(&codec, &etcdserverpb__member_add_request__descriptor, message,
+				  &unpacked);
 
 	if (e) {
 		rpc_fail_decode(call, &codec, e);

@@ -252,10 +252,10 @@ static uint8_t *put_txn(uint8_t *to, const struct wire_header *header,
 			const struct txn_result *result, const size_t **sizes)
 {
 	static const unsigned fields[] = {
-	    [REQUEST_RANGE] = RESPONSE_RANGE,
-	    [REQUEST_PUT] = RESPONSE_PUT,
-	    [REQUEST_DELETE] = RESPONSE_DELETE,
-	    [REQUEST_TXN] = RESPONSE_TXN,
+		[REQUEST_RANGE] = RESPONSE_RANGE,
+		[REQUEST_PUT] = RESPONSE_PUT,
+		[REQUEST_DELETE] = RESPONSE_DELETE,
+		[REQUEST_TXN] = RESPONSE_TXN,
 	};
 
 	to = put_header_field(to, header);

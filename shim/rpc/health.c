@@ -24,7 +24,7 @@ static bool take_request(struct call *call, struct bytes message, bool *ret_is_k
 void health_check(struct call *call, struct bytes message)
 {
 	Grpc__Health__V1__HealthCheckResponse response =
-	    GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+		GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 	bool is_known;
 
 	if (!take_request(call, message, &is_known))
@@ -51,9 +51,10 @@ void health_watch(struct call *call, struct bytes message)
 		return;
 	}
 	to = wire_put_uint(
-	    buffer_end(&out), 1,
-	    is_known ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-		     : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN);
+		buffer_end(&out), 1,
+		is_known
+			? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+			: GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN);
 	out.size = (size_t)(to - buffer_end(&out));
 	call_send(call, &out);
 }

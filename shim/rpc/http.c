@@ -18,7 +18,7 @@ static const char text_metrics[] = "text/plain; version=0.0.4; charset=utf-8; es
 	}
 #define HEADERS_CORS                                                                               \
 	{"access-control-allow-headers", "accept, content-type, authorization"},                   \
-	    {"access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"},                   \
+		{"access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"},               \
 	{                                                                                          \
 		"access-control-allow-origin", "*"                                                 \
 	}
@@ -221,11 +221,11 @@ static const char *check_non_learner(const struct http_endpoints *endpoints)
 }
 
 static const struct check checks[] = {
-    {"livez", "serializable_read", check_serializable_read},
-    {"readyz", "data_corruption", check_corruption},
-    {"readyz", "serializable_read", check_serializable_read},
-    {"readyz", "linearizable_read", check_linearizable_read},
-    {"readyz", "non_learner", check_non_learner},
+	{"livez", "serializable_read", check_serializable_read},
+	{"readyz", "data_corruption", check_corruption},
+	{"readyz", "serializable_read", check_serializable_read},
+	{"readyz", "linearizable_read", check_linearizable_read},
+	{"readyz", "non_learner", check_non_learner},
 };
 
 #define CHECK_COUNT (sizeof(checks) / sizeof(checks[0]))

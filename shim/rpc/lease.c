@@ -23,9 +23,10 @@ static enum err encode_answer(struct call *call, const struct lease_answer *answ
 	uint8_t *to;
 
 	if (!buffer_reserve(
-		&out, wire_message_size(LEASE_HEADER, size) + wire_int_size(LEASE_ID, answer->id) +
-			  wire_int_size(LEASE_TTL, answer->ttl_seconds) +
-			  wire_int_size(LEASE_GRANTED_TTL, answer->granted_seconds) + more))
+		    &out, wire_message_size(LEASE_HEADER, size) +
+				  wire_int_size(LEASE_ID, answer->id) +
+				  wire_int_size(LEASE_TTL, answer->ttl_seconds) +
+				  wire_int_size(LEASE_GRANTED_TTL, answer->granted_seconds) + more))
 		return fault(ERR_NOMEM, "a lease's answer and %zu bytes", more);
 	to = wire_put_message(buffer_end(&out), LEASE_HEADER, size);
 	to = wire_put_header(to, &header);
@@ -43,9 +44,9 @@ static enum err encode_answer(struct call *call, const struct lease_answer *answ
 static void grant_reply(struct call *call, const struct op *op)
 {
 	struct lease_answer answer = {
-	    .revision = op->revision,
-	    .id = op->out.lease.id,
-	    .ttl_seconds = op->out.lease.ttl_seconds,
+		.revision = op->revision,
+		.id = op->out.lease.id,
+		.ttl_seconds = op->out.lease.ttl_seconds,
 	};
 	struct buffer out;
 	enum err e = encode_answer(call, &answer, 0, &out);
@@ -170,10 +171,10 @@ void lease_time_to_live(struct call *call, struct bytes message)
 		e = ERR_OK;
 	}
 	answer = (struct lease_answer){
-	    .revision = store_head(store),
-	    .id = (int64_t)numbers[0],
-	    .ttl_seconds = info.remaining_seconds,
-	    .granted_seconds = info.granted_seconds,
+		.revision = store_head(store),
+		.id = (int64_t)numbers[0],
+		.ttl_seconds = info.remaining_seconds,
+		.granted_seconds = info.granted_seconds,
 	};
 	if (!e)
 		e = encode_answer(call, &answer, keys_size(&info), &out);

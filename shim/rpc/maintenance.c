@@ -170,7 +170,7 @@ static void downgrade_reply(struct call *call)
 {
 	struct rpc_server *server = rpc_of(call);
 	Etcdserverpb__ResponseHeader header =
-	    rpc_pb_header(server, store_head(server->config.store));
+		rpc_pb_header(server, store_head(server->config.store));
 	Etcdserverpb__DowngradeResponse response;
 
 	etcdserverpb__downgrade_response__init(&response);
@@ -212,8 +212,8 @@ void maintenance_downgrade(struct call *call, struct bytes message)
 {
 	struct codec codec = CODEC_INIT(call_arena(call));
 	ProtobufCMessage *request;
-	enum err e =
-	    codec_unpack(&codec, &etcdserverpb__downgrade_request__descriptor, message, &request);
+	enum err e = codec_unpack(&codec, &etcdserverpb__downgrade_request__descriptor, message,
+				  &request);
 
 	if (e)
 		rpc_fail_decode(call, &codec, e);

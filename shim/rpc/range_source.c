@@ -124,8 +124,8 @@ static void piece_advance(struct range_source *source)
 		break;
 	case PIECE_KV:
 		source->next = store_range_peek(source->cursor, source->index)->value.size
-				   ? PIECE_VALUE
-				   : PIECE_TAIL;
+				       ? PIECE_VALUE
+				       : PIECE_TAIL;
 		break;
 	case PIECE_VALUE:
 		source->next = PIECE_TAIL;

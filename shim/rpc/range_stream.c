@@ -64,8 +64,8 @@ static enum err send_part(struct range_stream *stream, const struct range_part *
 	    !buffer_reserve(&out, wire_message_size(RANGE_STREAM_RESPONSE, (size_t)size)))
 		return fault(ERR_NOMEM, "a part of %llu bytes", (unsigned long long)size);
 	out.size =
-	    (size_t)(wire_put_message(buffer_end(&out), RANGE_STREAM_RESPONSE, (size_t)size) -
-		     buffer_end(&out));
+		(size_t)(wire_put_message(buffer_end(&out), RANGE_STREAM_RESPONSE, (size_t)size) -
+			 buffer_end(&out));
 	e = encode_part(part, size, &out);
 	if (e)
 		buffer_fini(&out);

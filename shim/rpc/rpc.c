@@ -12,10 +12,10 @@
 struct wire_header rpc_header(const struct rpc_server *server, int64_t revision)
 {
 	return (struct wire_header){
-	    .cluster_id = server->identity.cluster_id,
-	    .member_id = server->identity.member_id,
-	    .revision = revision,
-	    .raft_term = server->identity.term,
+		.cluster_id = server->identity.cluster_id,
+		.member_id = server->identity.member_id,
+		.revision = revision,
+		.raft_term = server->identity.term,
 	};
 }
 
@@ -35,8 +35,8 @@ void rpc_fail_decode(struct call *call, const struct codec *codec, enum err e)
 	/* grpc-go has one text for the request of a unary method and another for what it receives
 	 * on a stream. */
 	const char *what = call_method(call)->kind == METHOD_UNARY
-			       ? "grpc: error unmarshalling request"
-			       : "grpc: failed to unmarshal the received message";
+				   ? "grpc: error unmarshalling request"
+				   : "grpc: failed to unmarshal the received message";
 	char text[256];
 
 	if (e != ERR_MALFORMED) {
@@ -192,11 +192,11 @@ enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 	if (!rpc_job_take(server))
 		return ERR_TOO_MANY_REQUESTS;
 	*job = (struct rpc_job){
-	    .job = {.work = job_work, .done = job_done},
-	    .call = call,
-	    .store = server->config.store,
-	    .work = work,
-	    .reply = reply,
+		.job = {.work = job_work, .done = job_done},
+		.call = call,
+		.store = server->config.store,
+		.work = work,
+		.reply = reply,
 	};
 	call_hold(call);
 	e = loop_offload(call_loop(call), &job->job);
@@ -218,9 +218,9 @@ enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *con
 	if (e)
 		return e;
 	*server = (struct rpc_server){
-	    .config = *config,
-	    .identity = store_identity(config->store),
-	    .reader = reader,
+		.config = *config,
+		.identity = store_identity(config->store),
+		.reader = reader,
 	};
 	snapshot_sweep(config->snapshot_dir);
 	return ERR_OK;

@@ -150,8 +150,8 @@ static enum err send_blob(struct snapshot *snapshot, const uint8_t *blob, size_t
 	uint8_t *to;
 
 	if (!buffer_reserve(&out, wire_uint_size(SNAPSHOT_REMAINING_BYTES, remaining) +
-				      wire_message_size(SNAPSHOT_BLOB, size) +
-				      wire_bytes_size(SNAPSHOT_VERSION, version)))
+					  wire_message_size(SNAPSHOT_BLOB, size) +
+					  wire_bytes_size(SNAPSHOT_VERSION, version)))
 		return fault(ERR_NOMEM, "a blob of a snapshot");
 	to = put_message_head(buffer_end(&out), remaining, size);
 	to = wire_put_raw(to, bytes_of(blob, size));

@@ -58,8 +58,8 @@ static enum err send_message(struct watch_call *watch)
 {
 	struct buffer message;
 	bool is_done = false;
-	enum err e =
-	    watch_response_next(&watch->voice, &watch->item, &watch->cursor, &message, &is_done);
+	enum err e = watch_response_next(&watch->voice, &watch->item, &watch->cursor, &message,
+					 &is_done);
 
 	if (e) {
 		call_fail(watch->call, e);
@@ -75,7 +75,7 @@ static enum err send_message(struct watch_call *watch)
 static enum err take_item(struct watch_call *watch, bool *ret_more_now)
 {
 	enum err e =
-	    hub_stream_next(watch->stream, watch->voice.reader, &watch->item, ret_more_now);
+		hub_stream_next(watch->stream, watch->voice.reader, &watch->item, ret_more_now);
 
 	if (e == ERR_AGAIN)
 		return e;
@@ -187,9 +187,9 @@ void watch_open(struct call *call)
 	watch->ticker.fn = watch_ticked;
 	watch->turn.fn = watch_turn;
 	watch->voice = (struct watch_voice){
-	    .reader = server->reader,
-	    .identity = server->identity,
-	    .fragment_bytes = server->config.request_bytes_max + REQUEST_OVERHEAD_BYTES,
+		.reader = server->reader,
+		.identity = server->identity,
+		.fragment_bytes = server->config.request_bytes_max + REQUEST_OVERHEAD_BYTES,
 	};
 	e = hub_stream_open(server->config.hub, watch_ready, watch, &watch->stream);
 	if (e) {

@@ -25,10 +25,10 @@ enum event_field { FIELD_TYPE = 1, FIELD_KV, FIELD_PREV_KV };
 static struct wire_header header_of(const struct watch_voice *voice, const struct hub_item *item)
 {
 	return (struct wire_header){
-	    .cluster_id = voice->identity.cluster_id,
-	    .member_id = voice->identity.member_id,
-	    .revision = item->header_revision,
-	    .raft_term = voice->identity.term,
+		.cluster_id = voice->identity.cluster_id,
+		.member_id = voice->identity.member_id,
+		.revision = item->header_revision,
+		.raft_term = voice->identity.term,
 	};
 }
 

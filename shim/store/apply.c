@@ -43,8 +43,8 @@ enum err apply_put(struct apply *apply, const struct kv *kv, struct bytes meta, 
 enum err apply_delete(struct apply *apply, struct bytes key, struct bytes meta, bool visible)
 {
 	return apply_write(
-	    apply,
-	    (struct row_write){.key = key, .tombstone = true, .invisible = !visible, .meta = meta});
+		apply, (struct row_write){
+			       .key = key, .tombstone = true, .invisible = !visible, .meta = meta});
 }
 
 enum err apply_set_state(struct apply *apply, struct bytes name, struct bytes value)

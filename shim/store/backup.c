@@ -336,7 +336,7 @@ static enum err backup_end(struct backup *backup)
 static enum err backup_rows(struct backup *backup)
 {
 	enum err e =
-	    walk_rows(backup->source, ROW_OF(backup->head, REV_SUB_MAX), backup_row, backup);
+		walk_rows(backup->source, ROW_OF(backup->head, REV_SUB_MAX), backup_row, backup);
 
 	return e ? e : backup_end(backup);
 }

@@ -10,10 +10,10 @@
 void batch_init(struct batch *batch, struct store *store, struct conn *conn)
 {
 	*batch = (struct batch){
-	    .store = store,
-	    .conn = conn,
-	    .head = atomic_load(&store->head),
-	    .compacted = NEVER_COMPACTED,
+		.store = store,
+		.conn = conn,
+		.head = atomic_load(&store->head),
+		.compacted = NEVER_COMPACTED,
 	};
 	arena_init(&batch->scratch, SCRATCH_BYTES_MAX);
 }
@@ -49,7 +49,7 @@ static bool grow_changes(struct batch *batch)
 {
 	void *list = batch->changes;
 	bool grown =
-	    grow(&list, &batch->change_capacity, batch->change_count, sizeof(*batch->changes));
+		grow(&list, &batch->change_capacity, batch->change_count, sizeof(*batch->changes));
 
 	batch->changes = list;
 	return grown;
@@ -59,7 +59,7 @@ static bool grow_events(struct batch *batch)
 {
 	void *list = batch->events;
 	bool grown =
-	    grow(&list, &batch->event_capacity, batch->event_count, sizeof(*batch->events));
+		grow(&list, &batch->event_capacity, batch->event_count, sizeof(*batch->events));
 
 	batch->events = list;
 	return grown;
@@ -189,12 +189,12 @@ static enum err stamp(struct batch *batch, const struct row_write *write, struct
 	struct bytes old_meta = {0}, old_value = {0};
 	struct apply_row old;
 	struct kv now = {
-	    .key = row->key,
-	    .value = row->value,
-	    .create_revision = row->create_revision,
-	    .mod_revision = row_main(row->rev),
-	    .version = row->version,
-	    .lease = row->lease,
+		.key = row->key,
+		.value = row->value,
+		.create_revision = row->create_revision,
+		.mod_revision = row_main(row->rev),
+		.version = row->version,
+		.lease = row->lease,
 	};
 	enum err e;
 
@@ -213,7 +213,7 @@ static enum err stamp(struct batch *batch, const struct row_write *write, struct
 		old_value = old.kv.value;
 	}
 	row->meta =
-	    hook->stamp(hook->context, write->key, old_meta, old_value, &now, write->tombstone);
+		hook->stamp(hook->context, write->key, old_meta, old_value, &now, write->tombstone);
 	return ERR_OK;
 }
 
@@ -255,13 +255,13 @@ static enum err hang(struct batch *batch, struct bytes key, int64_t lease, int64
 static enum err add_to_index(struct batch *batch, const struct row *row)
 {
 	struct version version = {
-	    .row = row->rev,
-	    .create_revision = row->create_revision,
-	    .version = row->version,
-	    .lease = row->lease,
-	    .value_bytes = (uint32_t)row->value.size,
-	    .tombstone = row->flags & ROW_TOMBSTONE,
-	    .invisible = row->flags & ROW_INVISIBLE,
+		.row = row->rev,
+		.create_revision = row->create_revision,
+		.version = row->version,
+		.lease = row->lease,
+		.value_bytes = (uint32_t)row->value.size,
+		.tombstone = row->flags & ROW_TOMBSTONE,
+		.invisible = row->flags & ROW_INVISIBLE,
 	};
 	struct store *store = batch->store;
 	enum err e;
@@ -296,12 +296,12 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 	const struct version *previous = visible;
 	int64_t old_lease = live ? visible->lease : 0;
 	struct row row = {
-	    .rev = ROW_OF(main_revision, sub),
-	    .key = write->key,
-	    .value = write->tombstone ? bytes_of(NULL, 0) : write->value,
-	    .meta = write->meta,
-	    .flags =
-		(write->tombstone ? ROW_TOMBSTONE : 0) | (write->invisible ? ROW_INVISIBLE : 0),
+		.rev = ROW_OF(main_revision, sub),
+		.key = write->key,
+		.value = write->tombstone ? bytes_of(NULL, 0) : write->value,
+		.meta = write->meta,
+		.flags = (write->tombstone ? ROW_TOMBSTONE : 0) |
+			 (write->invisible ? ROW_INVISIBLE : 0),
 	};
 	enum err e = ERR_OK;
 

@@ -60,8 +60,8 @@ static enum err gather(struct sweeper *sweeper)
 		return e;
 	pthread_rwlock_wrlock(&store->index_lock);
 	sweeper->row_count +=
-	    index_sweep(store->index, &sweeper->cursor, sweeper->target,
-			sweeper->rows + sweeper->row_count, SWEEP_SLICE_ROWS, SWEEP_SLICE_KEYS);
+		index_sweep(store->index, &sweeper->cursor, sweeper->target,
+			    sweeper->rows + sweeper->row_count, SWEEP_SLICE_ROWS, SWEEP_SLICE_KEYS);
 	pthread_rwlock_unlock(&store->index_lock);
 	return ERR_OK;
 }

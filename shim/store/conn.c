@@ -15,7 +15,7 @@
 
 static const char *const stmt_sql[STMT_COUNT] = {
 #define STMT_TEXT(name, sql) [STMT_##name] = sql,
-    STORE_SQL(STMT_TEXT)
+	STORE_SQL(STMT_TEXT)
 #undef STMT_TEXT
 };
 
@@ -128,8 +128,8 @@ sqlite3_stmt *conn_stmt(struct conn *conn, enum stmt id)
 		sqlite3_reset(stmt);
 		return stmt;
 	}
-	code =
-	    sqlite3_prepare_v3(conn->db, stmt_sql[id], -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+	code = sqlite3_prepare_v3(conn->db, stmt_sql[id], -1, SQLITE_PREPARE_PERSISTENT, &stmt,
+				  NULL);
 	if (code != SQLITE_OK) {
 		conn_error(conn, code, stmt_sql[id]);
 		return NULL;

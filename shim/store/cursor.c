@@ -48,7 +48,7 @@ enum err store_range(struct store_reader *reader, const struct range_op *op, str
 	struct pin pin;
 	int64_t revision;
 	enum err e =
-	    store_hold_read(reader->store, op->revision, &pin, &revision, &result.revision);
+		store_hold_read(reader->store, op->revision, &pin, &revision, &result.revision);
 
 	if (e)
 		return e;
@@ -199,7 +199,7 @@ enum err store_range_value(struct range_cursor *cursor, size_t index, struct byt
 	}
 	while (cursor->next_index < index)
 		cursor->next_offset += cursor->set.items[cursor->next_index++].kv.value.size;
-	*ret_value =
-	    bytes_of(cursor->ahead + cursor->next_offset, cursor->set.items[index].kv.value.size);
+	*ret_value = bytes_of(cursor->ahead + cursor->next_offset,
+			      cursor->set.items[index].kv.value.size);
 	return ERR_OK;
 }

@@ -49,9 +49,9 @@ static enum err make_directory(const char *data_dir, char *problem)
 		return ERR_STORAGE;
 	if (stat(data_dir, &stat_buffer))
 		return schema_problem(
-		    problem, ERR_STORAGE,
-		    "--data-dir %s cannot be looked at (%s): check owner and mode", data_dir,
-		    strerror(errno));
+			problem, ERR_STORAGE,
+			"--data-dir %s cannot be looked at (%s): check owner and mode", data_dir,
+			strerror(errno));
 	if (!S_ISDIR(stat_buffer.st_mode))
 		return schema_problem(problem, ERR_STORAGE,
 				      "--data-dir %s is not a directory: name one, or a path that"
@@ -110,9 +110,9 @@ enum err datadir_lock(const char *data_dir, int *ret_lock_fd, char problem[STORE
 				   path, strerror(errno));
 	else if (flock(fd, LOCK_EX | LOCK_NB))
 		e = errno == EWOULDBLOCK
-			? locked_by_other(data_dir, fd, problem)
-			: schema_problem(problem, ERR_STORAGE, "%s cannot be locked (%s)", path,
-					 strerror(errno));
+			    ? locked_by_other(data_dir, fd, problem)
+			    : schema_problem(problem, ERR_STORAGE, "%s cannot be locked (%s)", path,
+					     strerror(errno));
 	else if (ftruncate(fd, 0) || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		e = schema_problem(problem, ERR_STORAGE, "%s cannot be written (%s)", path,
 				   strerror(errno));

@@ -19,18 +19,23 @@ struct event_batch {
 	struct event events[];	   /* then prev_values, then keys and values */
 };
 
+/* A key that its transaction deleted and put again was live before, and yet counts as created: etcd
+ * sends no prev_kv then (IsCreateEvent in v3rpc/watch.go). */
 void event_set_prev(struct event *event, const struct version *previous)
 {
-	event->has_prev = previous && !previous->tombstone;
+	bool is_create =
+		event->type == EVENT_PUT && event->kv.create_revision == event->kv.mod_revision;
+
+	event->has_prev = previous && !previous->tombstone && !is_create;
 	if (!event->has_prev)
 		return;
 	event->prev = (struct kv){
-	    .key = event->kv.key,
-	    .value = bytes_of(NULL, previous->value_bytes),
-	    .create_revision = previous->create_revision,
-	    .mod_revision = row_main(previous->row),
-	    .version = previous->version,
-	    .lease = previous->lease,
+		.key = event->kv.key,
+		.value = bytes_of(NULL, previous->value_bytes),
+		.create_revision = previous->create_revision,
+		.mod_revision = row_main(previous->row),
+		.version = previous->version,
+		.lease = previous->lease,
 	};
 	event->prev_row = previous->row;
 }

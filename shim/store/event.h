@@ -20,7 +20,7 @@ enum event_type { EVENT_PUT, EVENT_DELETE }; /* numbers are the wire's */
 struct event {
 	enum event_type type;
 	struct kv kv;	  /* DELETE: key and mod_revision only */
-	bool has_prev;	  /* the key was live just before */
+	bool has_prev;	  /* the key was live just before, and this is no create */
 	struct kv prev;	  /* all but value.data; use event_prev() */
 	int64_t prev_row; /* row number of prev in the log */
 };

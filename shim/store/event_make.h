@@ -17,7 +17,8 @@ struct change {
 	bool visible;
 };
 
-/* previous: the key's version before the event's revision, NULL when there is none. */
+/* previous: the key's version before the event's revision, NULL when there is none.  The event's
+ * type and kv are set already. */
 void event_set_prev(struct event *event, const struct version *previous);
 
 /* A batch of the visible ones among the changes of one revision, everything copied; it pins

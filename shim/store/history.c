@@ -152,7 +152,7 @@ enum err store_history(struct store_reader *reader, const struct history_op *op,
 		       int64_t *ret_next)
 {
 	struct history history = {
-	    .reader = reader, .op = op, .batches = batches, .batches_max = batches_max};
+		.reader = reader, .op = op, .batches = batches, .batches_max = batches_max};
 	struct pin pin;
 	int64_t next = op->from;
 	enum err e;

@@ -452,7 +452,7 @@ size_t index_sweep(struct index *index, struct index_sweep *sweep, int64_t revis
 		   size_t rows_max, size_t keys_max)
 {
 	struct tree_place place =
-	    place_settle(tree_lower(&index->tree, bytes_of(sweep->from, sweep->from_bytes)));
+		place_settle(tree_lower(&index->tree, bytes_of(sweep->from, sweep->from_bytes)));
 	size_t removed = 0;
 
 	for (size_t seen = 0; place.slot < place.leaf->node.count; seen++) {

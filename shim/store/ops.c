@@ -50,10 +50,10 @@ enum err batch_kv(struct batch *batch, struct bytes key, const struct version *v
 		  struct arena *arena, struct kv *ret_kv)
 {
 	struct kv kv = {
-	    .create_revision = version->create_revision,
-	    .mod_revision = row_main(version->row),
-	    .version = version->version,
-	    .lease = version->lease,
+		.create_revision = version->create_revision,
+		.mod_revision = row_main(version->row),
+		.version = version->version,
+		.lease = version->lease,
 	};
 	uint8_t *room;
 	enum err e;

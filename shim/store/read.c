@@ -78,12 +78,12 @@ static bool add_item(struct gather *gather, struct bytes key, const struct versi
 	item = &set->items[set->count++];
 	item->row = version->row;
 	item->kv = (struct kv){
-	    .key = key,
-	    .value = bytes_of(NULL, version->value_bytes),
-	    .create_revision = version->create_revision,
-	    .mod_revision = row_main(version->row),
-	    .version = version->version,
-	    .lease = fast_keys_only(gather->op) ? 0 : version->lease,
+		.key = key,
+		.value = bytes_of(NULL, version->value_bytes),
+		.create_revision = version->create_revision,
+		.mod_revision = row_main(version->row),
+		.version = version->version,
+		.lease = fast_keys_only(gather->op) ? 0 : version->lease,
 	};
 	return true;
 }

@@ -87,9 +87,9 @@ static enum err header_check(const struct snapshot *snapshot, const uint8_t *hea
 				      path);
 	if (page_bytes * load_be32(header + 28) != snapshot->data_bytes)
 		return schema_problem(
-		    problem, ERR_DAMAGED,
-		    "%s is cut short or has something appended: copy it again, or " MEND_SAVE,
-		    path);
+			problem, ERR_DAMAGED,
+			"%s is cut short or has something appended: copy it again, or " MEND_SAVE,
+			path);
 	return ERR_OK;
 }
 
@@ -142,9 +142,9 @@ static enum err trailer_check(const struct snapshot *snapshot, int fd, char *pro
 				      snapshot->path);
 	if (memcmp(sum, expected, sizeof(sum)) != 0)
 		return schema_problem(
-		    problem, ERR_DAMAGED,
-		    "%s is damaged, its SHA-256 does not match: copy it again, or " MEND_SAVE,
-		    snapshot->path);
+			problem, ERR_DAMAGED,
+			"%s is damaged, its SHA-256 does not match: copy it again, or " MEND_SAVE,
+			snapshot->path);
 	return ERR_OK;
 }
 
@@ -253,10 +253,10 @@ static enum err contents_check(struct snapshot *snapshot, char *problem)
 	if (snapshot->contents.rows == rows && contents_hash(&snapshot->contents) == hash)
 		return ERR_OK;
 	return schema_problem(
-	    problem, ERR_DAMAGED,
-	    "%s is damaged, its contents are not what its checksum says (%lld rows"
-	    " of %lld): copy it again, or " MEND_SAVE,
-	    snapshot->path, (long long)snapshot->contents.rows, (long long)rows);
+		problem, ERR_DAMAGED,
+		"%s is damaged, its contents are not what its checksum says (%lld rows"
+		" of %lld): copy it again, or " MEND_SAVE,
+		snapshot->path, (long long)snapshot->contents.rows, (long long)rows);
 }
 
 /* For what was a fault and had no words yet. */
@@ -266,8 +266,8 @@ static enum err explain(char *problem, enum err e, const char *path)
 		return e;
 	if (e == ERR_DAMAGED)
 		return schema_problem(
-		    problem, e,
-		    "%s is damaged, see the log for where: copy it again, or " MEND_SAVE, path);
+			problem, e,
+			"%s is damaged, see the log for where: copy it again, or " MEND_SAVE, path);
 	if (e == ERR_NO_SPACE)
 		return schema_problem(problem, ERR_STORAGE,
 				      "no space is left on the disk of %s: make room there", path);
@@ -300,10 +300,10 @@ enum err store_snapshot_status(const char *path, struct snapshot_status *ret_sta
 	if (e)
 		return e;
 	*ret_status = (struct snapshot_status){
-	    .hash = contents_hash(&snapshot.contents),
-	    .revision = snapshot.numbers.head,
-	    .total_keys = snapshot.contents.rows,
-	    .total_bytes = snapshot.file_bytes,
+		.hash = contents_hash(&snapshot.contents),
+		.revision = snapshot.numbers.head,
+		.total_keys = snapshot.contents.rows,
+		.total_bytes = snapshot.file_bytes,
 	};
 	conn_close(&snapshot.conn);
 	return ERR_OK;
@@ -319,10 +319,10 @@ static enum err folder_check_empty(const char *data_dir, char *problem)
 
 	if (!folder)
 		return schema_problem(
-		    problem, ERR_STORAGE,
-		    "%s cannot be used as a data directory (%s): name a folder that"
-		    " is empty or does not exist",
-		    data_dir, strerror(errno));
+			problem, ERR_STORAGE,
+			"%s cannot be used as a data directory (%s): name a folder that"
+			" is empty or does not exist",
+			data_dir, strerror(errno));
 	while (!e && (entry = readdir(folder))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
 		    !strcmp(entry->d_name, "lost+found"))
@@ -364,10 +364,11 @@ static enum err revision_bumped(const struct snapshot *snapshot, int64_t bump_re
 				      (long long)bump);
 	if (bump > REV_MAIN_MAX || snapshot->numbers.head > REV_MAIN_MAX - bump)
 		return schema_problem(
-		    problem, ERR_STORAGE,
-		    "revision %lld moved forward by %lld would pass the highest one"
-		    " there is (%lld): name a smaller number",
-		    (long long)snapshot->numbers.head, (long long)bump, (long long)REV_MAIN_MAX);
+			problem, ERR_STORAGE,
+			"revision %lld moved forward by %lld would pass the highest one"
+			" there is (%lld): name a smaller number",
+			(long long)snapshot->numbers.head, (long long)bump,
+			(long long)REV_MAIN_MAX);
 	*ret_head = snapshot->numbers.head + bump;
 	return ERR_OK;
 }

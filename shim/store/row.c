@@ -136,13 +136,13 @@ enum err conn_row_read(struct conn *conn, sqlite3_stmt *stmt, bool with_value, s
 {
 	int64_t stored_bytes = sqlite3_column_int64(stmt, COLUMN_VALUE_BYTES);
 	struct row row = {
-	    .rev = sqlite3_column_int64(stmt, COLUMN_REV),
-	    .key = column_bytes(stmt, COLUMN_KEY),
-	    .create_revision = sqlite3_column_int64(stmt, COLUMN_CREATE_REV),
-	    .version = sqlite3_column_int64(stmt, COLUMN_VERSION),
-	    .lease = sqlite3_column_int64(stmt, COLUMN_LEASE),
-	    .flags = (unsigned)sqlite3_column_int64(stmt, COLUMN_FLAGS),
-	    .meta = column_bytes(stmt, COLUMN_META),
+		.rev = sqlite3_column_int64(stmt, COLUMN_REV),
+		.key = column_bytes(stmt, COLUMN_KEY),
+		.create_revision = sqlite3_column_int64(stmt, COLUMN_CREATE_REV),
+		.version = sqlite3_column_int64(stmt, COLUMN_VERSION),
+		.lease = sqlite3_column_int64(stmt, COLUMN_LEASE),
+		.flags = (unsigned)sqlite3_column_int64(stmt, COLUMN_FLAGS),
+		.meta = column_bytes(stmt, COLUMN_META),
 	};
 
 	(void)conn;
@@ -178,7 +178,7 @@ enum err conn_value_read(struct conn *conn, int64_t row, size_t value_bytes, uin
 		stored = found ? column_bytes(stmt, 0) : bytes_of(NULL, 0);
 		if (stored.size != value_bytes + ROW_VALUE_CRC_BYTES ||
 		    load_crc(stored.data + value_bytes) !=
-			value_crc(row, bytes_of(stored.data, value_bytes)))
+			    value_crc(row, bytes_of(stored.data, value_bytes)))
 			e = damaged(row);
 		else if (value_bytes)
 			memcpy(room, stored.data, value_bytes);

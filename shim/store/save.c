@@ -45,10 +45,10 @@ static enum err save(char *db_path, const char *path, char *problem)
 		return e;
 	if (fresh)
 		return schema_problem(
-		    problem, ERR_KEY_NOT_FOUND,
-		    "%s does not exist or is empty: name the --data-dir that kedge"
-		    " serve uses",
-		    db_path);
+			problem, ERR_KEY_NOT_FOUND,
+			"%s does not exist or is empty: name the --data-dir that kedge"
+			" serve uses",
+			db_path);
 	e = conn_open(&conn, db_path, CONN_READ, false);
 	if (e)
 		return e;

@@ -14,16 +14,16 @@
 
 /* The value stands last in the log, so that a start skips its overflow pages. */
 static const char schema_sql[] =
-    "CREATE TABLE log(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, create_rev INTEGER NOT NULL,"
-    " version INTEGER NOT NULL, lease INTEGER NOT NULL, flags INTEGER NOT NULL,"
-    " crc INTEGER NOT NULL, meta BLOB, value BLOB);"
-    "CREATE TABLE settings(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE leases(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
-    "CREATE TABLE alarms(alarm INTEGER PRIMARY KEY);"
-    "CREATE TABLE state(name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-    "PRAGMA application_id=" TEXT(SCHEMA_APPLICATION_ID) ";"
-							 "PRAGMA user_version=" TEXT(
-							     SCHEMA_VERSION) ";";
+	"CREATE TABLE log(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, create_rev INTEGER NOT NULL,"
+	" version INTEGER NOT NULL, lease INTEGER NOT NULL, flags INTEGER NOT NULL,"
+	" crc INTEGER NOT NULL, meta BLOB, value BLOB);"
+	"CREATE TABLE settings(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE leases(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
+	"CREATE TABLE alarms(alarm INTEGER PRIMARY KEY);"
+	"CREATE TABLE state(name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+	"PRAGMA application_id=" TEXT(SCHEMA_APPLICATION_ID) ";"
+							     "PRAGMA user_version=" TEXT(
+								     SCHEMA_VERSION) ";";
 
 enum err schema_problem(char problem[STORE_PROBLEM_BYTES], enum err e, const char *format, ...)
 {
@@ -201,7 +201,7 @@ enum err schema_numbers_read(struct conn *conn, struct schema_numbers *ret_numbe
 	if (e)
 		return e;
 	numbers.identity =
-	    (struct store_identity){(uint64_t)cluster_id, (uint64_t)member_id, (uint64_t)term};
+		(struct store_identity){(uint64_t)cluster_id, (uint64_t)member_id, (uint64_t)term};
 	*ret_numbers = numbers;
 	return ERR_OK;
 }

@@ -35,6 +35,6 @@ enum err schema_numbers_read(struct conn *conn, struct schema_numbers *ret_numbe
 
 /* Writes a problem and returns e. */
 enum err schema_problem(char problem[STORE_PROBLEM_BYTES], enum err e, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 #endif

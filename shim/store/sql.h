@@ -46,7 +46,7 @@ enum stmt {
 #define STMT_ENUM(name, sql) STMT_##name,
 	STORE_SQL(STMT_ENUM)
 #undef STMT_ENUM
-	    STMT_COUNT
+		STMT_COUNT
 };
 
 /* What settings hold, by name. */

@@ -125,9 +125,9 @@ static enum err compare_holds(struct batch *batch, const struct compare *compare
 			   &comparing);
 	}
 	if (!comparing.any) /* a missing key is all zero, but has no value to compare */
-		comparing.holds =
-		    compare->target != COMPARE_VALUE &&
-		    result_holds(compare->result, compare_number(compare, &(struct version){0}));
+		comparing.holds = compare->target != COMPARE_VALUE &&
+				  result_holds(compare->result,
+					       compare_number(compare, &(struct version){0}));
 	*ret_holds = comparing.holds;
 	return comparing.err;
 }

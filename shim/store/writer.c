@@ -203,10 +203,10 @@ static void publish(struct writer *writer)
 	struct store *store = writer->store;
 	const struct store_listener *listener = &store->config.listener;
 	struct store_commit commit = {
-	    .store = store,
-	    .batches = batch->events,
-	    .batch_count = batch->event_count,
-	    .head_revision = batch->head,
+		.store = store,
+		.batches = batch->events,
+		.batch_count = batch->event_count,
+		.head_revision = batch->head,
 	};
 
 	if (commit.batch_count && listener->on_commit)
@@ -388,7 +388,7 @@ static void *writer_main(void *context)
 	while (!closed) {
 		if (!writer->waiting)
 			writer->waiting =
-			    inbox_wait(&writer->store->inbox, wait_ns(writer), &closed);
+				inbox_wait(&writer->store->inbox, wait_ns(writer), &closed);
 		turn(writer);
 	}
 	answer_physical(writer, ERR_STOPPED);

@@ -131,9 +131,9 @@ static void publication_hand_out(const struct publication *publication, struct w
 static void hub_publish(struct hub *hub, struct event_batch *batch, int64_t now_ns)
 {
 	struct publication publication = {
-	    .batch = batch,
-	    .revision = event_batch_revision(batch),
-	    .now_ns = now_ns,
+		.batch = batch,
+		.revision = event_batch_revision(batch),
+		.now_ns = now_ns,
 	};
 	size_t count = event_batch_count(batch);
 

@@ -15,10 +15,10 @@ enum err match_init(struct match *match, uint64_t seed)
 	for (size_t i = 0; i < MATCH_BUCKETS_FIRST; i++)
 		list_init(&buckets[i]);
 	*match = (struct match){
-	    .buckets = buckets,
-	    .bucket_count = MATCH_BUCKETS_FIRST,
-	    .random = seed | 1,
-	    .seed = seed,
+		.buckets = buckets,
+		.bucket_count = MATCH_BUCKETS_FIRST,
+		.random = seed | 1,
+		.seed = seed,
 	};
 	return ERR_OK;
 }

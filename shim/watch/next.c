@@ -45,12 +45,12 @@ static void take(struct hub_stream *stream, struct hub_item *ret_item)
 	stream->speaker = watcher;
 	stream->doomed = stream_unlink(stream, item) ? watcher : NULL;
 	*ret_item = (struct hub_item){
-	    .kind = item->kind,
-	    .watch_id = item->watch_id,
-	    .header_revision = item->header_revision,
-	    .created = item->kind == HUB_CANCELED && !watcher,
-	    .cancel_reason = item->cancel_reason,
-	    .stream = stream,
+		.kind = item->kind,
+		.watch_id = item->watch_id,
+		.header_revision = item->header_revision,
+		.created = item->kind == HUB_CANCELED && !watcher,
+		.cancel_reason = item->cancel_reason,
+		.stream = stream,
 	};
 	if (item->kind != HUB_EVENTS)
 		return;
@@ -122,15 +122,15 @@ static enum err slice_item(struct hub_stream *stream, const struct watcher *watc
 	stream->slice_count = match_count;
 	stream->speaker = watcher;
 	*ret_item = (struct hub_item){
-	    .kind = HUB_EVENTS,
-	    .watch_id = watcher->watch_id,
-	    .prev_kv = watcher->prev_kv,
-	    .fragment = watcher->fragment,
-	    .from_history = true,
-	    .matches = matches,
-	    .match_count = match_count,
-	    .event_count = event_count,
-	    .stream = stream,
+		.kind = HUB_EVENTS,
+		.watch_id = watcher->watch_id,
+		.prev_kv = watcher->prev_kv,
+		.fragment = watcher->fragment,
+		.from_history = true,
+		.matches = matches,
+		.match_count = match_count,
+		.event_count = event_count,
+		.stream = stream,
 	};
 	return ERR_OK;
 }
@@ -160,10 +160,10 @@ static void watcher_overtake(struct watcher *watcher, struct hub_item *ret_item)
 	watcher_go_overtaken(watcher);
 	pthread_mutex_unlock(&hub->lock);
 	*ret_item = (struct hub_item){
-	    .kind = HUB_CANCELED,
-	    .watch_id = watcher->watch_id,
-	    .compact_revision = store_compacted(hub->store),
-	    .stream = watcher->stream,
+		.kind = HUB_CANCELED,
+		.watch_id = watcher->watch_id,
+		.compact_revision = store_compacted(hub->store),
+		.stream = watcher->stream,
 	};
 }
 
@@ -214,12 +214,12 @@ enum err hub_stream_next(struct hub_stream *stream, struct store_reader *reader,
 		return ERR_AGAIN;
 	}
 	op = (struct history_op){
-	    .key = watcher->match.key,
-	    .end = watcher->match.end,
-	    .from = watcher->next_revision,
-	    .to = stream->hub->published,
-	    .rows_max = CATCHUP_SLICE_ROWS,
-	    .bytes_max = CATCHUP_SLICE_BYTES,
+		.key = watcher->match.key,
+		.end = watcher->match.end,
+		.from = watcher->next_revision,
+		.to = stream->hub->published,
+		.rows_max = CATCHUP_SLICE_ROWS,
+		.bytes_max = CATCHUP_SLICE_BYTES,
 	};
 	/* Only this thread closes the watcher, and the writer leaves a BEHIND one alone. */
 	pthread_mutex_unlock(&stream->hub->lock);

@@ -215,15 +215,15 @@ static void watch_half_close(struct call *call)
 }
 
 static const struct method methods[] = {
-    {"test.Echo", "Unary", METHOD_UNARY, 16, on_open, unary_message, NULL, on_writable, on_end},
-    {"test.Echo", "Client", METHOD_CLIENT_STREAM, sizeof(size_t), on_open, client_message,
-     client_half_close, on_writable, on_end},
-    {"test.Echo", "Server", METHOD_SERVER_STREAM, 0, on_open, server_message, NULL, on_writable,
-     on_end},
-    {"test.Echo", "Bidi", METHOD_BIDI_STREAM, 0, on_open, bidi_message, bidi_half_close,
-     on_writable, on_end},
-    {"test.Echo", "Watch", METHOD_BIDI_STREAM, 5000, on_open, watch_message, watch_half_close,
-     on_writable, on_end},
+	{"test.Echo", "Unary", METHOD_UNARY, 16, on_open, unary_message, NULL, on_writable, on_end},
+	{"test.Echo", "Client", METHOD_CLIENT_STREAM, sizeof(size_t), on_open, client_message,
+	 client_half_close, on_writable, on_end},
+	{"test.Echo", "Server", METHOD_SERVER_STREAM, 0, on_open, server_message, NULL, on_writable,
+	 on_end},
+	{"test.Echo", "Bidi", METHOD_BIDI_STREAM, 0, on_open, bidi_message, bidi_half_close,
+	 on_writable, on_end},
+	{"test.Echo", "Watch", METHOD_BIDI_STREAM, 5000, on_open, watch_message, watch_half_close,
+	 on_writable, on_end},
 };
 
 /* --- around it
@@ -292,25 +292,25 @@ void h2_fixture_open(struct h2_fixture *f, const struct h2_peer_options *options
 	*f = (struct h2_fixture){.now_ns = 1000 * NS_PER_SECOND};
 	f->clock = (struct clock){fake_now, fake_now, f};
 	f->server = (struct server_config){
-	    .methods = methods,
-	    .method_count = sizeof methods / sizeof *methods,
-	    .handler_context = f,
-	    .on_http = handle_http,
-	    .concurrent_streams_max = UINT32_MAX,
-	    .message_bytes_max = 2 * 1024 * 1024,
-	    .keepalive_min_time_ms = 5000,
-	    .on_call_started = hook_started,
-	    .on_call_ended = hook_ended,
-	    .on_message = hook_message,
+		.methods = methods,
+		.method_count = sizeof methods / sizeof *methods,
+		.handler_context = f,
+		.on_http = handle_http,
+		.concurrent_streams_max = UINT32_MAX,
+		.message_bytes_max = 2 * 1024 * 1024,
+		.keepalive_min_time_ms = 5000,
+		.on_call_started = hook_started,
+		.on_call_ended = hook_ended,
+		.on_message = hook_message,
 	};
 	f->config = (struct h2_config){
-	    .server = &f->server,
-	    .peer_address = "192.0.2.1:999",
-	    .peer_common_name = "tester",
-	    .on_wants_send = wants_send,
-	    .context = f,
-	    .stats = &f->stats,
-	    .clock = &f->clock,
+		.server = &f->server,
+		.peer_address = "192.0.2.1:999",
+		.peer_common_name = "tester",
+		.on_wants_send = wants_send,
+		.context = f,
+		.stats = &f->stats,
+		.clock = &f->clock,
 	};
 	if (change)
 		change(f);

@@ -156,7 +156,7 @@ int32_t h2_peer_request(struct h2_peer *peer, const struct peer_header *headers,
 	}
 	provider.source.ptr = h2_peer_stream(peer, id);
 	submitted =
-	    nghttp2_submit_request(peer->ng, NULL, nv, count, ends ? NULL : &provider, NULL);
+		nghttp2_submit_request(peer->ng, NULL, nv, count, ends ? NULL : &provider, NULL);
 	assert(submitted == id);
 	return id;
 }
@@ -164,12 +164,12 @@ int32_t h2_peer_request(struct h2_peer *peer, const struct peer_header *headers,
 int32_t h2_peer_call(struct h2_peer *peer, const char *path, const struct peer_header *more)
 {
 	struct peer_header headers[PEER_HEADERS_MAX] = {
-	    {":method", "POST"},
-	    {":scheme", "http"},
-	    {":path", path},
-	    {":authority", "localhost"},
-	    {"content-type", "application/grpc"},
-	    {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", path},
+		{":authority", "localhost"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 	};
 	size_t count = 6;
 
@@ -207,8 +207,8 @@ bool h2_peer_next(struct h2_peer *peer, int32_t id, size_t *offset, struct bytes
 
 	if (data.size < *offset + GRPC_PREFIX_BYTES)
 		return false;
-	size =
-	    (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
+	size = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 |
+	       prefix[4];
 	assert(prefix[0] == 0);
 	if (data.size - *offset - GRPC_PREFIX_BYTES < size)
 		return false;
@@ -282,15 +282,15 @@ void h2_peer_frame(struct h2_peer *peer, uint8_t type, uint8_t flags, int32_t id
 {
 	struct buffer frame = BUFFER_INIT(PEER_DATA_MAX);
 	const uint8_t header[9] = {
-	    (uint8_t)(payload.size >> 16),
-	    (uint8_t)(payload.size >> 8),
-	    (uint8_t)payload.size,
-	    type,
-	    flags,
-	    (uint8_t)(id >> 24),
-	    (uint8_t)(id >> 16),
-	    (uint8_t)(id >> 8),
-	    (uint8_t)id,
+		(uint8_t)(payload.size >> 16),
+		(uint8_t)(payload.size >> 8),
+		(uint8_t)payload.size,
+		type,
+		flags,
+		(uint8_t)(id >> 24),
+		(uint8_t)(id >> 16),
+		(uint8_t)(id >> 8),
+		(uint8_t)id,
 	};
 	bool is_built = buffer_append(&frame, bytes_of(header, sizeof header)) &&
 			buffer_append(&frame, payload);

@@ -238,7 +238,7 @@ static void fill_range(const struct model *model, const struct range_op *op, int
 		       struct arena *arena, struct range_result *result)
 {
 	bool natural =
-	    op->order == SORT_NONE || (op->target == SORT_KEY && op->order == SORT_ASCEND);
+		op->order == SORT_NONE || (op->target == SORT_KEY && op->order == SORT_ASCEND);
 	bool filters = op->min_mod_revision || op->max_mod_revision || op->min_create_revision ||
 		       op->max_create_revision;
 
@@ -341,7 +341,7 @@ static void run_delete(struct model *model, const struct delete_op *op, struct a
 			continue;
 		if (op->prev_kv)
 			result->prevs =
-			    add_kv(arena, result->prevs, result->prev_count++, &old->kv);
+				add_kv(arena, result->prevs, result->prev_count++, &old->kv);
 		append(model, key)->tombstone = true;
 		result->deleted++;
 	}
@@ -413,7 +413,7 @@ static void decide(const struct model *model, const struct txn_op *txn, struct a
 	requests = result->succeeded ? txn->success : txn->failure;
 	result->response_count = result->succeeded ? txn->success_count : txn->failure_count;
 	result->responses =
-	    need(arena_calloc(arena, result->response_count + 1, sizeof(struct response)));
+		need(arena_calloc(arena, result->response_count + 1, sizeof(struct response)));
 	for (size_t i = 0; i < result->response_count; i++) {
 		result->responses[i].kind = requests[i].kind;
 		if (requests[i].kind == REQUEST_TXN)
@@ -490,9 +490,9 @@ static enum err grant(struct model *model, struct op *op, int64_t now_ns)
 		return ERR_LEASE_EXISTS;
 	ttl = ttl < model->ttl_min ? model->ttl_min : ttl;
 	model->leases =
-	    need(reallocarray(model->leases, model->lease_count + 1, sizeof(*model->leases)));
+		need(reallocarray(model->leases, model->lease_count + 1, sizeof(*model->leases)));
 	model->leases[model->lease_count++] =
-	    (struct model_lease){id, ttl, now_ns + ttl * NS_PER_SECOND};
+		(struct model_lease){id, ttl, now_ns + ttl * NS_PER_SECOND};
 	op->out.lease.id = id;
 	op->out.lease.ttl_seconds = ttl;
 	return ERR_OK;

@@ -328,8 +328,8 @@ uint64_t rig_random(struct rig_random *random, uint64_t below)
 uint64_t rig_seed(void)
 {
 	const char *given = getenv("KEDGE_SEED");
-	uint64_t seed =
-	    given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+	uint64_t seed = given ? strtoull(given, NULL, 0)
+			      : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
 
 	fprintf(stderr, "KEDGE_SEED=%llu repeats this run\n", (unsigned long long)seed);
 	return seed;

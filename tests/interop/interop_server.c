@@ -252,23 +252,23 @@ static void streaming_output(struct call *call, struct bytes message)
 #define SERVICE "grpc.testing.TestService"
 
 static const struct method methods[] = {
-    {.service = SERVICE, .name = "EmptyCall", .kind = METHOD_UNARY, .on_message = empty_call},
-    {.service = SERVICE, .name = "UnaryCall", .kind = METHOD_UNARY, .on_message = unary_call},
-    {.service = SERVICE,
-     .name = "StreamingInputCall",
-     .kind = METHOD_CLIENT_STREAM,
-     .state_bytes = sizeof(uint64_t),
-     .on_message = streaming_input,
-     .on_half_close = streaming_input_end},
-    {.service = SERVICE,
-     .name = "StreamingOutputCall",
-     .kind = METHOD_SERVER_STREAM,
-     .on_message = streaming_output},
-    {.service = SERVICE,
-     .name = "FullDuplexCall",
-     .kind = METHOD_BIDI_STREAM,
-     .on_message = full_duplex,
-     .on_half_close = full_duplex_end},
+	{.service = SERVICE, .name = "EmptyCall", .kind = METHOD_UNARY, .on_message = empty_call},
+	{.service = SERVICE, .name = "UnaryCall", .kind = METHOD_UNARY, .on_message = unary_call},
+	{.service = SERVICE,
+	 .name = "StreamingInputCall",
+	 .kind = METHOD_CLIENT_STREAM,
+	 .state_bytes = sizeof(uint64_t),
+	 .on_message = streaming_input,
+	 .on_half_close = streaming_input_end},
+	{.service = SERVICE,
+	 .name = "StreamingOutputCall",
+	 .kind = METHOD_SERVER_STREAM,
+	 .on_message = streaming_output},
+	{.service = SERVICE,
+	 .name = "FullDuplexCall",
+	 .kind = METHOD_BIDI_STREAM,
+	 .on_message = full_duplex,
+	 .on_half_close = full_duplex_end},
 };
 
 static void on_http(void *context, const struct http_request *request, struct http_reply *ret_reply)
@@ -305,13 +305,13 @@ int main(int argc, char **argv)
 	char url[64], problem[SERVER_PROBLEM_BYTES];
 	const char *const urls[] = {url, NULL};
 	const struct server_config config = {
-	    .client_urls = urls,
-	    .methods = methods,
-	    .method_count = sizeof methods / sizeof *methods,
-	    .on_http = on_http,
-	    .concurrent_streams_max = UINT32_MAX,
-	    .message_bytes_max = MESSAGE_BYTES_MAX,
-	    .keepalive_min_time_ms = 5000,
+		.client_urls = urls,
+		.methods = methods,
+		.method_count = sizeof methods / sizeof *methods,
+		.on_http = on_http,
+		.concurrent_streams_max = UINT32_MAX,
+		.message_bytes_max = MESSAGE_BYTES_MAX,
+		.keepalive_min_time_ms = 5000,
 	};
 	struct loop *loop;
 	struct server *server;

@@ -77,7 +77,7 @@ static void test_range(void **unused)
 static void test_put_and_delete(void **unused)
 {
 	struct put_op op = {
-	    .ignore_value = true, .value = B("v"), .ignore_lease = true, .lease = 1};
+		.ignore_value = true, .value = B("v"), .ignore_lease = true, .lease = 1};
 	struct delete_op delete = {.end = B("x")};
 
 	(void)unused;
@@ -306,9 +306,9 @@ static struct request *random_branch(struct rig_random *random, struct arena *ar
 			requests[i].as.put.key = random_key(random, arena);
 		else if (dice < 5)
 			requests[i].as.delete_range = (struct delete_op){
-			    .key = random_key(random, arena),
-			    .end = rig_random(random, 2) ? random_key(random, arena)
-							 : (struct bytes){0}};
+				.key = random_key(random, arena),
+				.end = rig_random(random, 2) ? random_key(random, arena)
+							     : (struct bytes){0}};
 		else
 			requests[i].as.txn = random_txn(random, arena, depth - 1);
 	}
@@ -406,17 +406,17 @@ static void test_size_counts_the_envelope(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_range),
-	    cmocka_unit_test(test_put_and_delete),
-	    cmocka_unit_test(test_txn_members_are_checked_in_order),
-	    cmocka_unit_test(test_budget_shrinks_downwards),
-	    cmocka_unit_test(test_puts_clash),
-	    cmocka_unit_test(test_puts_and_deletes_clash),
-	    cmocka_unit_test(test_order_of_nested_transactions_matters),
-	    cmocka_unit_test(test_clashes_are_those_of_the_obvious_way),
-	    cmocka_unit_test(test_costs),
-	    cmocka_unit_test(test_read_only),
-	    cmocka_unit_test(test_size_counts_the_envelope),
+		cmocka_unit_test(test_range),
+		cmocka_unit_test(test_put_and_delete),
+		cmocka_unit_test(test_txn_members_are_checked_in_order),
+		cmocka_unit_test(test_budget_shrinks_downwards),
+		cmocka_unit_test(test_puts_clash),
+		cmocka_unit_test(test_puts_and_deletes_clash),
+		cmocka_unit_test(test_order_of_nested_transactions_matters),
+		cmocka_unit_test(test_clashes_are_those_of_the_obvious_way),
+		cmocka_unit_test(test_costs),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_size_counts_the_envelope),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,22 +196,22 @@ static void test_malformed_messages_are_refused(void **unused)
 		size_t size;
 	} cases[] = {
 #define CASE(text) {text, sizeof(text) - 1}
-	    CASE("\x0a"),					      /* no length */
-	    CASE("\x0a\x05xy"),					      /* too short */
-	    CASE("\x18"),					      /* no number */
-	    CASE("\x18\x80"),					      /* unfinished number */
-	    CASE("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),     /* 65 bits */
-	    CASE("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), /* 11 bytes */
-	    CASE("\x00\x01"),					      /* field 0 */
-	    CASE("\x07\x01"),					      /* wire type 7 */
-	    CASE("\x0e"),					      /* wire type 6 */
-	    CASE("\x0c"),					      /* end of no group */
-	    CASE("\x0b\x14"),					      /* end of another group */
-	    CASE("\x0b\x08\x01"),				      /* group without end */
-	    CASE("\x1d\x01\x02"),				      /* short fixed32 */
-	    CASE("\x19\x01\x02"),				      /* short fixed64 */
-	    CASE("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),     /* a length of 2^64-1 */
-	    CASE("\x80\x80\x80\x80\x80\x01\x01"),		      /* field number too large */
+		CASE("\x0a"),						  /* no length */
+		CASE("\x0a\x05xy"),					  /* too short */
+		CASE("\x18"),						  /* no number */
+		CASE("\x18\x80"),					  /* unfinished number */
+		CASE("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),	  /* 65 bits */
+		CASE("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), /* 11 bytes */
+		CASE("\x00\x01"),					  /* field 0 */
+		CASE("\x07\x01"),					  /* wire type 7 */
+		CASE("\x0e"),						  /* wire type 6 */
+		CASE("\x0c"),						  /* end of no group */
+		CASE("\x0b\x14"),					  /* end of another group */
+		CASE("\x0b\x08\x01"),					  /* group without end */
+		CASE("\x1d\x01\x02"),					  /* short fixed32 */
+		CASE("\x19\x01\x02"),					  /* short fixed64 */
+		CASE("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),	  /* a length of 2^64-1 */
+		CASE("\x80\x80\x80\x80\x80\x01\x01"), /* field number too large */
 #undef CASE
 	};
 	struct fixture f;
@@ -439,7 +439,7 @@ static void test_random_bytes_do_no_harm(void **unused)
 	for (unsigned round = 0; round < 20000; round++) {
 		size_t size = rig_random(&random, 60);
 		uint8_t *message =
-		    malloc(size + 1); /* of its own, so that a sanitizer sees its end */
+			malloc(size + 1); /* of its own, so that a sanitizer sees its end */
 		struct bytes bytes = bytes_of(message, size);
 		struct txn_op txn;
 		ProtobufCMessage *unpacked;
@@ -540,23 +540,23 @@ static void test_utf8(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_range_reads_every_field),
-	    cmocka_unit_test(test_put_and_delete_read_every_field),
-	    cmocka_unit_test(test_empty_requests_are_all_zero),
-	    cmocka_unit_test(test_unknown_fields_and_wrong_types_are_skipped),
-	    cmocka_unit_test(test_the_last_of_a_repeated_scalar_counts),
-	    cmocka_unit_test(test_malformed_messages_are_refused),
-	    cmocka_unit_test(test_groups_inside_groups_are_bounded),
-	    cmocka_unit_test(test_txn_reads_all_members),
-	    cmocka_unit_test(test_compare_ignores_what_is_for_another_target),
-	    cmocka_unit_test(test_a_oneof_sent_in_parts_is_put_together),
-	    cmocka_unit_test(test_depth_is_bounded),
-	    cmocka_unit_test(test_the_total_is_bounded),
-	    cmocka_unit_test(test_a_small_arena_is_no_memory),
-	    cmocka_unit_test(test_random_bytes_do_no_harm),
-	    cmocka_unit_test(test_unpack_takes_all_memory_from_the_arena),
-	    cmocka_unit_test(test_strings_must_be_utf8),
-	    cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_range_reads_every_field),
+		cmocka_unit_test(test_put_and_delete_read_every_field),
+		cmocka_unit_test(test_empty_requests_are_all_zero),
+		cmocka_unit_test(test_unknown_fields_and_wrong_types_are_skipped),
+		cmocka_unit_test(test_the_last_of_a_repeated_scalar_counts),
+		cmocka_unit_test(test_malformed_messages_are_refused),
+		cmocka_unit_test(test_groups_inside_groups_are_bounded),
+		cmocka_unit_test(test_txn_reads_all_members),
+		cmocka_unit_test(test_compare_ignores_what_is_for_another_target),
+		cmocka_unit_test(test_a_oneof_sent_in_parts_is_put_together),
+		cmocka_unit_test(test_depth_is_bounded),
+		cmocka_unit_test(test_the_total_is_bounded),
+		cmocka_unit_test(test_a_small_arena_is_no_memory),
+		cmocka_unit_test(test_random_bytes_do_no_harm),
+		cmocka_unit_test(test_unpack_takes_all_memory_from_the_arena),
+		cmocka_unit_test(test_strings_must_be_utf8),
+		cmocka_unit_test(test_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

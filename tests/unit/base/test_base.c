@@ -228,16 +228,16 @@ static void test_an_overlong_log_line_is_cut_but_whole_lines_stay(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_keys_compare_as_unsigned_bytes),
-	    cmocka_unit_test(test_a_range_selects_as_etcd_does),
-	    cmocka_unit_test(test_an_arena_keeps_its_limit),
-	    cmocka_unit_test(test_arena_memory_is_aligned_and_separate),
-	    cmocka_unit_test(test_a_buffer_grows_to_its_maximum_and_no_further),
-	    cmocka_unit_test(test_an_inbox_keeps_order_and_capacity),
-	    cmocka_unit_test(test_an_inbox_loses_nothing_between_threads),
-	    cmocka_unit_test(test_the_error_table_has_etcds_words),
-	    cmocka_unit_test(test_a_log_line_is_json_whatever_it_is_told),
-	    cmocka_unit_test(test_an_overlong_log_line_is_cut_but_whole_lines_stay),
+		cmocka_unit_test(test_keys_compare_as_unsigned_bytes),
+		cmocka_unit_test(test_a_range_selects_as_etcd_does),
+		cmocka_unit_test(test_an_arena_keeps_its_limit),
+		cmocka_unit_test(test_arena_memory_is_aligned_and_separate),
+		cmocka_unit_test(test_a_buffer_grows_to_its_maximum_and_no_further),
+		cmocka_unit_test(test_an_inbox_keeps_order_and_capacity),
+		cmocka_unit_test(test_an_inbox_loses_nothing_between_threads),
+		cmocka_unit_test(test_the_error_table_has_etcds_words),
+		cmocka_unit_test(test_a_log_line_is_json_whatever_it_is_told),
+		cmocka_unit_test(test_an_overlong_log_line_is_cut_but_whole_lines_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

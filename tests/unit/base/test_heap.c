@@ -131,8 +131,8 @@ static void an_empty_heap_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(random_changes_keep_the_order),
-	    cmocka_unit_test(an_empty_heap_answers),
+		cmocka_unit_test(random_changes_keep_the_order),
+		cmocka_unit_test(an_empty_heap_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

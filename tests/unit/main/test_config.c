@@ -114,8 +114,8 @@ static void test_flags_of_raft_and_peers_are_accepted_and_named(void **state)
 static void test_variables_count_unless_a_flag_says_otherwise(void **state)
 {
 	struct fixture *f = *state;
-	char **environment =
-	    (char **)(const char *[]){"ETCD_NAME=from-variable", "ETCD_DATA_DIR=/variable", NULL};
+	char **environment = (char **)(const char *[]){"ETCD_NAME=from-variable",
+						       "ETCD_DATA_DIR=/variable", NULL};
 	char **args = (char **)(const char *[]){"--data-dir=/flag", NULL};
 
 	assert_true(load(f, args, environment));
@@ -149,10 +149,10 @@ static void test_bad_flags_are_named_with_their_mend(void **state)
 		       "periodic or revision");
 	expect_problem(f, (char **)(const char *[]){"--listen-client-urls=http://[::1]:1", NULL},
 		       "--advertise-client-urls is required");
-	expect_problem(
-	    f,
-	    (char **)(const char *[]){"--cert-file=a", "--advertise-client-urls=http://a:1", NULL},
-	    "go together");
+	expect_problem(f,
+		       (char **)(const char *[]){"--cert-file=a",
+						 "--advertise-client-urls=http://a:1", NULL},
+		       "go together");
 }
 
 static void test_durations_are_gos(void **state)
@@ -233,14 +233,14 @@ static void test_a_wrong_file_is_named_with_its_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    WITH_FIXTURE(test_defaults_are_etcds),
-	    WITH_FIXTURE(test_flags_follow_gos_rules),
-	    WITH_FIXTURE(test_flags_of_raft_and_peers_are_accepted_and_named),
-	    WITH_FIXTURE(test_variables_count_unless_a_flag_says_otherwise),
-	    WITH_FIXTURE(test_bad_flags_are_named_with_their_mend),
-	    WITH_FIXTURE(test_durations_are_gos),
-	    WITH_FIXTURE(test_a_file_alone_counts_when_given),
-	    WITH_FIXTURE(test_a_wrong_file_is_named_with_its_line),
+		WITH_FIXTURE(test_defaults_are_etcds),
+		WITH_FIXTURE(test_flags_follow_gos_rules),
+		WITH_FIXTURE(test_flags_of_raft_and_peers_are_accepted_and_named),
+		WITH_FIXTURE(test_variables_count_unless_a_flag_says_otherwise),
+		WITH_FIXTURE(test_bad_flags_are_named_with_their_mend),
+		WITH_FIXTURE(test_durations_are_gos),
+		WITH_FIXTURE(test_a_file_alone_counts_when_given),
+		WITH_FIXTURE(test_a_wrong_file_is_named_with_its_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,8 +55,8 @@ static inline void on_echo(struct call *call, struct bytes message)
 }
 
 static const struct method echo_methods[] = {
-    {.service = "test.Echo", .name = "Say", .kind = METHOD_UNARY, .on_message = on_echo},
-    {.service = "test.Echo", .name = "Wait", .kind = METHOD_BIDI_STREAM},
+	{.service = "test.Echo", .name = "Say", .kind = METHOD_UNARY, .on_message = on_echo},
+	{.service = "test.Echo", .name = "Wait", .kind = METHOD_BIDI_STREAM},
 };
 
 static inline void on_plain_http(void *context, const struct http_request *request,

@@ -583,7 +583,7 @@ static void test_deadline_with_unsent(void **unused)
 static void test_context(void **unused)
 {
 	const struct peer_header more[] = {
-	    {"authorization", "token"}, {"x-first", "1"}, {"x-first", "2"}, {NULL, NULL}};
+		{"authorization", "token"}, {"x-first", "1"}, {"x-first", "2"}, {NULL, NULL}};
 	struct h2_fixture f;
 	struct call *call;
 
@@ -678,29 +678,29 @@ static void test_post(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_unary_echo),
-	    cmocka_unit_test(test_unary_empty),
-	    cmocka_unit_test(test_unary_error_is_trailers_only),
-	    cmocka_unit_test(test_unary_big_both_ways),
-	    cmocka_unit_test(test_unary_in_single_bytes),
-	    cmocka_unit_test(test_unary_wrong_number_of_messages),
-	    cmocka_unit_test(test_client_stream),
-	    cmocka_unit_test(test_server_stream),
-	    cmocka_unit_test(test_bidi),
-	    cmocka_unit_test(test_send_after_half_close),
-	    cmocka_unit_test(test_full_and_writable),
-	    cmocka_unit_test(test_slow_stream_alone),
-	    cmocka_unit_test(test_input_waits_while_full),
-	    cmocka_unit_test(test_source),
-	    cmocka_unit_test(test_source_waits_for_window),
-	    cmocka_unit_test(test_source_fails),
-	    cmocka_unit_test(test_cancel),
-	    cmocka_unit_test(test_connection_lost),
-	    cmocka_unit_test(test_deadline),
-	    cmocka_unit_test(test_deadline_with_unsent),
-	    cmocka_unit_test(test_context),
-	    cmocka_unit_test(test_many_headers),
-	    cmocka_unit_test(test_post),
+		cmocka_unit_test(test_unary_echo),
+		cmocka_unit_test(test_unary_empty),
+		cmocka_unit_test(test_unary_error_is_trailers_only),
+		cmocka_unit_test(test_unary_big_both_ways),
+		cmocka_unit_test(test_unary_in_single_bytes),
+		cmocka_unit_test(test_unary_wrong_number_of_messages),
+		cmocka_unit_test(test_client_stream),
+		cmocka_unit_test(test_server_stream),
+		cmocka_unit_test(test_bidi),
+		cmocka_unit_test(test_send_after_half_close),
+		cmocka_unit_test(test_full_and_writable),
+		cmocka_unit_test(test_slow_stream_alone),
+		cmocka_unit_test(test_input_waits_while_full),
+		cmocka_unit_test(test_source),
+		cmocka_unit_test(test_source_waits_for_window),
+		cmocka_unit_test(test_source_fails),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_connection_lost),
+		cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_deadline_with_unsent),
+		cmocka_unit_test(test_context),
+		cmocka_unit_test(test_many_headers),
+		cmocka_unit_test(test_post),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,15 +18,15 @@ static void test_content_type(void **unused)
 	const struct {
 		const char *value, *subtype; /* NULL: not gRPC */
 	} rows[] = {
-	    {"application/grpc", ""},
-	    {"application/grpc+proto", "proto"},
-	    {"application/grpc;charset=utf-8", "charset=utf-8"},
-	    {"application/grpc+", ""},
-	    {"application/grpcx", NULL},
-	    {"application/grpc-web", NULL},
-	    {"application/json", NULL},
-	    {"application/grp", NULL},
-	    {"", NULL},
+		{"application/grpc", ""},
+		{"application/grpc+proto", "proto"},
+		{"application/grpc;charset=utf-8", "charset=utf-8"},
+		{"application/grpc+", ""},
+		{"application/grpcx", NULL},
+		{"application/grpc-web", NULL},
+		{"application/json", NULL},
+		{"application/grp", NULL},
+		{"", NULL},
 	};
 
 	(void)unused;
@@ -46,24 +46,24 @@ static void test_timeout(void **unused)
 		const char *value;
 		int64_t ns;
 	} good[] = {
-	    {"1H", 3600 * NS_PER_SECOND},
-	    {"2M", 120 * NS_PER_SECOND},
-	    {"3S", 3 * NS_PER_SECOND},
-	    {"1999m", 1999 * NS_PER_MS},
-	    {"500u", 500000},
-	    {"0n", 0},
-	    {"99999999n", 99999999},
-	    {"99999999H", INT64_MAX},
+		{"1H", 3600 * NS_PER_SECOND},
+		{"2M", 120 * NS_PER_SECOND},
+		{"3S", 3 * NS_PER_SECOND},
+		{"1999m", 1999 * NS_PER_MS},
+		{"500u", 500000},
+		{"0n", 0},
+		{"99999999n", 99999999},
+		{"99999999H", INT64_MAX},
 	};
 	const struct {
 		const char *value, *problem;
 	} bad[] = {
-	    {"", "transport: timeout string is too short: \"\""},
-	    {"S", "transport: timeout string is too short: \"S\""},
-	    {"123456789S", "transport: timeout string is too long: \"123456789S\""},
-	    {"1x", "transport: timeout unit is not recognized: \"1x\""},
-	    {"-1S", "strconv.ParseUint: parsing \"-1\": invalid syntax"},
-	    {"1 S", "strconv.ParseUint: parsing \"1 \": invalid syntax"},
+		{"", "transport: timeout string is too short: \"\""},
+		{"S", "transport: timeout string is too short: \"S\""},
+		{"123456789S", "transport: timeout string is too long: \"123456789S\""},
+		{"1x", "transport: timeout unit is not recognized: \"1x\""},
+		{"-1S", "strconv.ParseUint: parsing \"-1\": invalid syntax"},
+		{"1 S", "strconv.ParseUint: parsing \"1 \": invalid syntax"},
 	};
 	char problem[GRPC_TIMEOUT_PROBLEM_BYTES];
 	int64_t ns;
@@ -179,7 +179,7 @@ static void test_reader_splits(void **unused)
 					continue;
 				assert_true(seen < 3);
 				assert_true(
-				    bytes_equal(s.message, bytes_of_string(expected[seen])));
+					bytes_equal(s.message, bytes_of_string(expected[seen])));
 				seen++;
 			}
 		}
@@ -334,11 +334,11 @@ static void test_reader_noise(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_content_type),  cmocka_unit_test(test_timeout),
-	    cmocka_unit_test(test_path),	  cmocka_unit_test(test_quote),
-	    cmocka_unit_test(test_message),	  cmocka_unit_test(test_reader_splits),
-	    cmocka_unit_test(test_reader_limits), cmocka_unit_test(test_gunzip),
-	    cmocka_unit_test(test_reader_gzip),	  cmocka_unit_test(test_reader_noise),
+		cmocka_unit_test(test_content_type),  cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_path),	      cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_message),	      cmocka_unit_test(test_reader_splits),
+		cmocka_unit_test(test_reader_limits), cmocka_unit_test(test_gunzip),
+		cmocka_unit_test(test_reader_gzip),   cmocka_unit_test(test_reader_noise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

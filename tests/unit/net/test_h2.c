@@ -50,26 +50,26 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    {"POST", ECHO_PATH("Unary"), "application/json", NULL, NULL, 415, STATUS_INVALID_ARGUMENT,
-     "invalid gRPC request content-type \"application/json\""},
-    {"POST", ECHO_PATH("Unary"), NULL, NULL, NULL, 415, STATUS_INVALID_ARGUMENT,
-     "invalid gRPC request content-type \"\""},
-    {"GET", ECHO_PATH("Unary"), "application/grpc", NULL, NULL, 405, STATUS_INTERNAL,
-     "Received a HEADERS frame with :method \"GET\" which should be POST"},
-    {"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-timeout", "1x", 400, STATUS_INTERNAL,
-     "malformed grpc-timeout: transport: timeout unit is not recognized: \"1x\""},
-    {"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-timeout", "0S", 200,
-     STATUS_DEADLINE_EXCEEDED, "context deadline exceeded"},
-    {"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-encoding", "snappy", 200,
-     STATUS_UNIMPLEMENTED, "grpc: Decompressor is not installed for grpc-encoding \"snappy\""},
-    {"POST", ECHO_PATH("Nothing"), "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
-     "unknown method Nothing for service test.Echo"},
-    {"POST", "/test.Nobody/Unary", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
-     "unknown service test.Nobody"},
-    {"POST", "/Unary", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
-     "malformed method name: \"/Unary\""},
-    {"POST", "/", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
-     "malformed method name: \"/\""},
+	{"POST", ECHO_PATH("Unary"), "application/json", NULL, NULL, 415, STATUS_INVALID_ARGUMENT,
+	 "invalid gRPC request content-type \"application/json\""},
+	{"POST", ECHO_PATH("Unary"), NULL, NULL, NULL, 415, STATUS_INVALID_ARGUMENT,
+	 "invalid gRPC request content-type \"\""},
+	{"GET", ECHO_PATH("Unary"), "application/grpc", NULL, NULL, 405, STATUS_INTERNAL,
+	 "Received a HEADERS frame with :method \"GET\" which should be POST"},
+	{"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-timeout", "1x", 400, STATUS_INTERNAL,
+	 "malformed grpc-timeout: transport: timeout unit is not recognized: \"1x\""},
+	{"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-timeout", "0S", 200,
+	 STATUS_DEADLINE_EXCEEDED, "context deadline exceeded"},
+	{"POST", ECHO_PATH("Unary"), "application/grpc", "grpc-encoding", "snappy", 200,
+	 STATUS_UNIMPLEMENTED, "grpc: Decompressor is not installed for grpc-encoding \"snappy\""},
+	{"POST", ECHO_PATH("Nothing"), "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
+	 "unknown method Nothing for service test.Echo"},
+	{"POST", "/test.Nobody/Unary", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
+	 "unknown service test.Nobody"},
+	{"POST", "/Unary", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
+	 "malformed method name: \"/Unary\""},
+	{"POST", "/", "application/grpc", NULL, NULL, 200, STATUS_UNIMPLEMENTED,
+	 "malformed method name: \"/\""},
 };
 
 static void test_refusals(void **unused)
@@ -106,9 +106,9 @@ static void test_refusals(void **unused)
 static void test_content_type_variants(void **unused)
 {
 	const char *const variants[][2] = {
-	    {"application/grpc+proto", "application/grpc+proto"},
-	    {"application/grpc;proto", "application/grpc+proto"},
-	    {"application/grpc+", "application/grpc"},
+		{"application/grpc+proto", "application/grpc+proto"},
+		{"application/grpc;proto", "application/grpc+proto"},
+		{"application/grpc+", "application/grpc"},
 	};
 	struct h2_fixture f;
 
@@ -244,9 +244,9 @@ static void test_stream_limit(void **unused)
 
 	(void)unused;
 	h2_fixture_open(&f, NULL, few_streams);
-	assert_int_equal(
-	    nghttp2_session_get_remote_settings(f.peer.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
-	    3);
+	assert_int_equal(nghttp2_session_get_remote_settings(
+				 f.peer.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS),
+			 3);
 	for (int i = 0; i < 5; i++)
 		ids[i] = h2_peer_call(&f.peer, ECHO_PATH("Bidi"), NULL);
 	h2_peer_exchange(&f.peer);
@@ -266,12 +266,12 @@ static void test_settings(void **unused)
 
 	(void)unused;
 	h2_fixture_open(&f, NULL, NULL);
-	assert_int_equal(
-	    nghttp2_session_get_remote_settings(f.peer.ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE),
-	    H2_STREAM_WINDOW_BYTES);
-	assert_int_equal(
-	    nghttp2_session_get_remote_settings(f.peer.ng, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE),
-	    H2_HEADER_LIST_BYTES_MAX);
+	assert_int_equal(nghttp2_session_get_remote_settings(f.peer.ng,
+							     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE),
+			 H2_STREAM_WINDOW_BYTES);
+	assert_int_equal(nghttp2_session_get_remote_settings(f.peer.ng,
+							     NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE),
+			 H2_HEADER_LIST_BYTES_MAX);
 	assert_int_equal(nghttp2_session_get_remote_window_size(f.peer.ng),
 			 H2_CONNECTION_WINDOW_BYTES);
 	h2_fixture_close(&f);
@@ -473,8 +473,10 @@ static void test_slow_reset(void **unused)
 /* Resets that the peer provokes are counted like its own. */
 static void test_provoked_reset(void **unused)
 {
-	const struct peer_header no_path[] = {
-	    {":method", "POST"}, {":scheme", "http"}, {":authority", "localhost"}, {NULL, NULL}};
+	const struct peer_header no_path[] = {{":method", "POST"},
+					      {":scheme", "http"},
+					      {":authority", "localhost"},
+					      {NULL, NULL}};
 	struct h2_fixture f;
 	int resets = 0;
 
@@ -761,31 +763,31 @@ static void test_unsent_bound(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_refusals),
-	    cmocka_unit_test(test_content_type_variants),
-	    cmocka_unit_test(test_message_too_large),
-	    cmocka_unit_test(test_compressed_flag),
-	    cmocka_unit_test(test_header_list_limit),
-	    cmocka_unit_test(test_malformed_headers),
-	    cmocka_unit_test(test_stream_limit),
-	    cmocka_unit_test(test_settings),
-	    cmocka_unit_test(test_plain_http),
-	    cmocka_unit_test(test_keepalive),
-	    cmocka_unit_test(test_too_many_pings),
-	    cmocka_unit_test(test_idle_pings),
-	    cmocka_unit_test(test_rapid_reset),
-	    cmocka_unit_test(test_slow_reset),
-	    cmocka_unit_test(test_provoked_reset),
-	    cmocka_unit_test(test_useless_frames),
-	    cmocka_unit_test(test_unread_pings),
-	    cmocka_unit_test(test_continuation_flood),
-	    cmocka_unit_test(test_not_http2),
-	    cmocka_unit_test(test_protocol_errors),
-	    cmocka_unit_test(test_noise),
-	    cmocka_unit_test(test_drain),
-	    cmocka_unit_test(test_drain_without_an_answer),
-	    cmocka_unit_test(test_thousand_calls),
-	    cmocka_unit_test(test_unsent_bound),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_content_type_variants),
+		cmocka_unit_test(test_message_too_large),
+		cmocka_unit_test(test_compressed_flag),
+		cmocka_unit_test(test_header_list_limit),
+		cmocka_unit_test(test_malformed_headers),
+		cmocka_unit_test(test_stream_limit),
+		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_plain_http),
+		cmocka_unit_test(test_keepalive),
+		cmocka_unit_test(test_too_many_pings),
+		cmocka_unit_test(test_idle_pings),
+		cmocka_unit_test(test_rapid_reset),
+		cmocka_unit_test(test_slow_reset),
+		cmocka_unit_test(test_provoked_reset),
+		cmocka_unit_test(test_useless_frames),
+		cmocka_unit_test(test_unread_pings),
+		cmocka_unit_test(test_continuation_flood),
+		cmocka_unit_test(test_not_http2),
+		cmocka_unit_test(test_protocol_errors),
+		cmocka_unit_test(test_noise),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain_without_an_answer),
+		cmocka_unit_test(test_thousand_calls),
+		cmocka_unit_test(test_unsent_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

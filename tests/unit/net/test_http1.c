@@ -206,7 +206,7 @@ static void test_pipelining_in_one_piece(void **state)
 
 	for (int i = 0; i < 50; i++)
 		assert_true(
-		    buffer_append_format(&all, "GET /big?%d HTTP/1.1\r\nHost: a\r\n\r\n", i));
+			buffer_append_format(&all, "GET /big?%d HTTP/1.1\r\nHost: a\r\n\r\n", i));
 	assert_int_equal(http1_receive(fixture->session, buffer_bytes(&all)), ERR_OK);
 	pull(fixture);
 	assert_int_equal(fixture->requests, 50);
@@ -253,20 +253,20 @@ static void test_mistakes_get_their_status_and_end_the_connection(void **state)
 		const char *request;
 		const char *answer;
 	} rows[] = {
-	    {"nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
-	    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
-	    {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505 "},
-	    {"GET / HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header"},
-	    {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "too many Host headers"},
-	    {"GET / HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n", "HTTP/1.1 400 "},
-	    {"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n", "HTTP/1.1 417 "},
-	    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n", "HTTP/1.1 413 "},
-	    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
-	     "Transfer-Encoding: chunked\r\n\r\n",
-	     "HTTP/1.1 400 "},
-	    {"POST /etcdserverpb.KV/Range HTTP/1.1\r\nHost: a\r\n"
-	     "Content-Type: application/grpc+proto\r\nTE: trailers\r\n\r\n",
-	     "gRPC requires HTTP/2"},
+		{"nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
+		{"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505 "},
+		{"GET / HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "too many Host headers"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nBad Header\r\n\r\n", "HTTP/1.1 400 "},
+		{"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n", "HTTP/1.1 417 "},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n", "HTTP/1.1 413 "},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+		 "Transfer-Encoding: chunked\r\n\r\n",
+		 "HTTP/1.1 400 "},
+		{"POST /etcdserverpb.KV/Range HTTP/1.1\r\nHost: a\r\n"
+		 "Content-Type: application/grpc+proto\r\nTE: trailers\r\n\r\n",
+		 "gRPC requires HTTP/2"},
 	};
 
 	(void)state;
@@ -361,13 +361,13 @@ static void test_expect_continue_gets_the_final_answer(void **state)
 static void test_noise(void **state)
 {
 	static const char *const words[] = {
-	    "GET ",	   "POST ",
-	    "/",	   " HTTP/1.1\r\n",
-	    "Host: a\r\n", "\r\n",
-	    "Expect: x",   "\n",
-	    "%zz",	   "Content-Length: 5\r\n",
-	    "\x80\n",	   ": ",
-	    "chunked ",	   "Transfer-Encoding: ",
+		"GET ",	       "POST ",
+		"/",	       " HTTP/1.1\r\n",
+		"Host: a\r\n", "\r\n",
+		"Expect: x",   "\n",
+		"%zz",	       "Content-Length: 5\r\n",
+		"\x80\n",      ": ",
+		"chunked ",    "Transfer-Encoding: ",
 	};
 	unsigned random = 20261124;
 
@@ -389,22 +389,22 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_get_is_answered_and_stays_open),
-	    T(test_request_may_come_byte_by_byte),
-	    T(test_headers_of_the_handler_get_capitals),
-	    T(test_head_has_a_length_and_no_body),
-	    T(test_close_and_http10),
-	    T(test_absolute_form_and_upgrade),
-	    T(test_pipelined_requests_wait_while_answers_wait),
-	    T(test_pipelining_in_one_piece),
-	    T(test_too_much_input_while_full_is_an_error),
-	    T(test_drain_ends_after_the_request_under_way),
-	    T(test_drain_of_an_idle_session_is_done),
-	    T(test_mistakes_get_their_status_and_end_the_connection),
-	    T(test_long_urls_and_headers_are_refused),
-	    T(test_bodies_are_dropped_up_to_the_limit),
-	    T(test_expect_continue_gets_the_final_answer),
-	    T(test_noise),
+		T(test_get_is_answered_and_stays_open),
+		T(test_request_may_come_byte_by_byte),
+		T(test_headers_of_the_handler_get_capitals),
+		T(test_head_has_a_length_and_no_body),
+		T(test_close_and_http10),
+		T(test_absolute_form_and_upgrade),
+		T(test_pipelined_requests_wait_while_answers_wait),
+		T(test_pipelining_in_one_piece),
+		T(test_too_much_input_while_full_is_an_error),
+		T(test_drain_ends_after_the_request_under_way),
+		T(test_drain_of_an_idle_session_is_done),
+		T(test_mistakes_get_their_status_and_end_the_connection),
+		T(test_long_urls_and_headers_are_refused),
+		T(test_bodies_are_dropped_up_to_the_limit),
+		T(test_expect_continue_gets_the_final_answer),
+		T(test_noise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

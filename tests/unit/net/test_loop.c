@@ -284,8 +284,8 @@ static void on_offload(struct loop_task *task)
 static void test_job_runs_elsewhere_and_comes_back(void **state)
 {
 	struct offloader offloader = {
-	    .task.fn = on_offload,
-	    .counted.job = {.work = on_job, .done = on_job_done},
+		.task.fn = on_offload,
+		.counted.job = {.work = on_job, .done = on_job_done},
 	};
 	struct loop *loop;
 
@@ -303,13 +303,13 @@ static void test_job_runs_elsewhere_and_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_every_post_runs_on_the_loop),
-	    cmocka_unit_test(test_post_after_the_end_runs_at_free),
-	    cmocka_unit_test(test_later_tasks_take_turns),
-	    cmocka_unit_test(test_timers_fire_once_in_order),
-	    cmocka_unit_test(test_a_stopped_timer_may_be_freed_at_once),
-	    cmocka_unit_test(test_repeating_timer_runs_until_stopped),
-	    cmocka_unit_test(test_job_runs_elsewhere_and_comes_back),
+		cmocka_unit_test(test_every_post_runs_on_the_loop),
+		cmocka_unit_test(test_post_after_the_end_runs_at_free),
+		cmocka_unit_test(test_later_tasks_take_turns),
+		cmocka_unit_test(test_timers_fire_once_in_order),
+		cmocka_unit_test(test_a_stopped_timer_may_be_freed_at_once),
+		cmocka_unit_test(test_repeating_timer_runs_until_stopped),
+		cmocka_unit_test(test_job_runs_elsewhere_and_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,9 +255,9 @@ static ssize_t on_client_read(nghttp2_session *session, int32_t stream, uint8_t 
 static void grpc_call(struct grpc_client *client, const char *path, const struct bytes *message)
 {
 	const nghttp2_nv headers[] = {
-	    HEADER(":method", "POST"), HEADER(":scheme", "http"),
-	    HEADER(":path", path),     HEADER(":authority", "test"),
-	    HEADER("te", "trailers"),  HEADER("content-type", "application/grpc"),
+		HEADER(":method", "POST"), HEADER(":scheme", "http"),
+		HEADER(":path", path),	   HEADER(":authority", "test"),
+		HEADER("te", "trailers"),  HEADER("content-type", "application/grpc"),
 	};
 	nghttp2_data_provider body = {.read_callback = on_client_read};
 
@@ -525,13 +525,13 @@ static void test_bad_urls_are_explained(void **state)
 		const char *url;
 		const char *problem;
 	} rows[] = {
-	    {"127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
-	    {"http://127.0.0.1", "does not have the form \"host:port\""},
-	    {"http://127.0.0.1:0/v3", "URL must not contain a path"},
-	    {"https://127.0.0.1:0", "TLS key/cert (--cert-file, --key-file) must be provided"},
-	    {"http://192.0.2.1:0", "cannot assign requested address"},
-	    {"http://no.such.host.invalid:0", "no address for host"},
-	    {"unix:///no/such/folder/s.sock", "no such file or directory"},
+		{"127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
+		{"http://127.0.0.1", "does not have the form \"host:port\""},
+		{"http://127.0.0.1:0/v3", "URL must not contain a path"},
+		{"https://127.0.0.1:0", "TLS key/cert (--cert-file, --key-file) must be provided"},
+		{"http://192.0.2.1:0", "cannot assign requested address"},
+		{"http://no.such.host.invalid:0", "no address for host"},
+		{"unix:///no/such/folder/s.sock", "no such file or directory"},
 	};
 	struct fixture *fixture = *state;
 
@@ -595,27 +595,27 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_one_port_speaks_http1_and_http2),
-	    T(test_preface_may_come_byte_by_byte),
-	    T(test_http1_keeps_alive_and_pipelines),
-	    T(test_client_may_close_its_side_and_wait),
-	    T(test_garbage_is_answered_and_closed),
-	    T(test_slow_reader_holds_up_nobody),
-	    T(test_pipelined_big_answers_all_come),
-	    T(test_peers_that_vanish_leave_nothing),
-	    T(test_unary_call_is_answered),
-	    T(test_big_message_passes_windows),
-	    T(test_stop_ends_streams_and_frees_the_port),
-	    T(test_stop_does_not_wait_for_ever),
-	    T(test_busy_port_is_named),
-	    T(test_unix_socket_serves_and_is_removed),
-	    T(test_stale_unix_socket_is_replaced_but_nothing_else),
-	    T(test_several_urls_and_ipv6),
-	    T(test_empty_host_takes_both_families),
-	    T(test_http_urls_serve_only_http),
-	    T(test_bad_urls_are_explained),
-	    T(test_too_many_connections_are_refused_for_now),
-	    T(test_server_that_never_ran_is_freed),
+		T(test_one_port_speaks_http1_and_http2),
+		T(test_preface_may_come_byte_by_byte),
+		T(test_http1_keeps_alive_and_pipelines),
+		T(test_client_may_close_its_side_and_wait),
+		T(test_garbage_is_answered_and_closed),
+		T(test_slow_reader_holds_up_nobody),
+		T(test_pipelined_big_answers_all_come),
+		T(test_peers_that_vanish_leave_nothing),
+		T(test_unary_call_is_answered),
+		T(test_big_message_passes_windows),
+		T(test_stop_ends_streams_and_frees_the_port),
+		T(test_stop_does_not_wait_for_ever),
+		T(test_busy_port_is_named),
+		T(test_unix_socket_serves_and_is_removed),
+		T(test_stale_unix_socket_is_replaced_but_nothing_else),
+		T(test_several_urls_and_ipv6),
+		T(test_empty_host_takes_both_families),
+		T(test_http_urls_serve_only_http),
+		T(test_bad_urls_are_explained),
+		T(test_too_many_connections_are_refused_for_now),
+		T(test_server_that_never_ran_is_freed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,7 +131,7 @@ static char *tls_client_read(struct tls_client *client)
 static bool is_served(struct world *world, const struct identity *ca, struct tls_options options)
 {
 	struct tls_client client =
-	    tls_client_open(server_address(world->fixture->server, 0), ca, options);
+		tls_client_open(server_address(world->fixture->server, 0), ca, options);
 	const char request[] = "GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 	bool is_ok = false;
 
@@ -163,10 +163,10 @@ static void test_alpn_prefers_h2_and_takes_what_there_is(void **state)
 		const char *offer;
 		const char *agreed;
 	} rows[] = {
-	    {"\x08http/1.1\x02h2", "h2"},
-	    {"\x02h2", "h2"},
-	    {"\x08http/1.1", "http/1.1"},
-	    {NULL, ""},
+		{"\x08http/1.1\x02h2", "h2"},
+		{"\x02h2", "h2"},
+		{"\x08http/1.1", "http/1.1"},
+		{NULL, ""},
 	};
 	struct world *world = *state;
 	const char *url;
@@ -174,8 +174,8 @@ static void test_alpn_prefers_h2_and_takes_what_there_is(void **state)
 	fixture_start(world->fixture, &world->config);
 	url = server_address(world->fixture->server, 0);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct tls_client client =
-		    tls_client_open(url, &world->ca, (struct tls_options){.alpn = rows[i].offer});
+		struct tls_client client = tls_client_open(
+			url, &world->ca, (struct tls_options){.alpn = rows[i].offer});
 		const uint8_t *name = NULL;
 		unsigned size = 0;
 
@@ -244,7 +244,7 @@ static void test_versions_are_limited(void **state)
 	fixture_start(world->fixture, &world->config);
 	assert_true(is_served_to(world, NULL));
 	assert_false(
-	    is_served(world, &world->ca, (struct tls_options){.max_version = TLS1_2_VERSION}));
+		is_served(world, &world->ca, (struct tls_options){.max_version = TLS1_2_VERSION}));
 }
 
 static void test_cipher_suites_go_by_iana_names(void **state)
@@ -327,8 +327,8 @@ static void test_client_certificate_is_required_and_verified(void **state)
 	fixture_start(world->fixture, &world->config);
 	assert_true(is_served_to(world, &world->client));
 	assert_true(is_served(
-	    world, &world->ca,
-	    (struct tls_options){.identity = &world->client, .max_version = TLS1_2_VERSION}));
+		world, &world->ca,
+		(struct tls_options){.identity = &world->client, .max_version = TLS1_2_VERSION}));
 	assert_false(is_served_to(world, NULL));
 	assert_false(is_served_to(world, &stranger));
 	identity_free(&stranger);
@@ -367,8 +367,8 @@ static void test_common_name_is_taken_from_the_certificate(void **state)
 
 	world->config.tls.trusted_ca_file = world->ca_file;
 	assert_int_equal(
-	    tls_context_new(&world->config.tls, no_hosts, &context, world->fixture->problem),
-	    ERR_OK);
+		tls_context_new(&world->config.tls, no_hosts, &context, world->fixture->problem),
+		ERR_OK);
 	assert_int_equal(tls_session_new(context, &session), ERR_OK);
 	SSL_use_certificate(client, world->client.certificate);
 	SSL_use_PrivateKey(client, world->client.key);
@@ -389,7 +389,7 @@ static void test_failure_names_reason_and_client(void **state)
 	struct world *world = *state;
 	struct identity other_ca = identity_new("other CA", NULL, 1, NULL);
 	struct identity stranger =
-	    identity_new("root", "DNS:strange.test,IP:192.0.2.9", 3, &other_ca);
+		identity_new("root", "DNS:strange.test,IP:192.0.2.9", 3, &other_ca);
 	const char *no_hosts[] = {NULL};
 	struct tls_context *context;
 	struct tls_session *session;
@@ -399,8 +399,8 @@ static void test_failure_names_reason_and_client(void **state)
 
 	world->config.tls.trusted_ca_file = world->ca_file;
 	assert_int_equal(
-	    tls_context_new(&world->config.tls, no_hosts, &context, world->fixture->problem),
-	    ERR_OK);
+		tls_context_new(&world->config.tls, no_hosts, &context, world->fixture->problem),
+		ERR_OK);
 	assert_int_equal(tls_session_new(context, &session), ERR_OK);
 	SSL_use_certificate(client, stranger.certificate);
 	SSL_use_PrivateKey(client, stranger.key);
@@ -531,8 +531,8 @@ static void test_auto_tls_makes_a_certificate_once(void **state)
 	fixture_path(world->fixture, "auto", folder);
 	snprintf(cert, sizeof(cert), "%s/cert.pem", folder);
 	snprintf(key, sizeof(key), "%s/key.pem", folder);
-	world->config.tls =
-	    (struct tls_config){.auto_tls = true, .auto_tls_dir = folder, .self_signed_years = 1};
+	world->config.tls = (struct tls_config){
+		.auto_tls = true, .auto_tls_dir = folder, .self_signed_years = 1};
 	fixture_start(world->fixture, &world->config);
 	assert_int_equal(stat(key, &first), 0);
 	assert_int_equal(first.st_mode & 0777, 0600);
@@ -602,28 +602,30 @@ static void test_configuration_mistakes_are_explained(void **state)
 		struct tls_config tls;
 		const char *problem;
 	} rows[] = {
-	    {{.cert_file = good.cert_file}, "--cert-file and --key-file must both be given"},
-	    {{.cert_file = "/no/such.pem", .key_file = good.key_file}, "/no/such.pem"},
-	    {{.cert_file = good.cert_file, .key_file = world->ca_file}, "--key-file"},
-	    {{.cert_file = good.cert_file,
-	      .key_file = good.key_file,
-	      .trusted_ca_file = "/no/ca.pem"},
-	     "/no/ca.pem"},
-	    {{.cert_file = good.cert_file, .key_file = good.key_file, .min_version = "SSL3"},
-	     "unexpected TLS version \"SSL3\""},
-	    {{.cert_file = good.cert_file,
-	      .key_file = good.key_file,
-	      .cipher_suites = "TLS_NO_SUCH_SUITE"},
-	     "unexpected TLS cipher suite \"TLS_NO_SUCH_SUITE\""},
-	    {{.cert_file = good.cert_file,
-	      .key_file = good.key_file,
-	      .min_version = "TLS1.3",
-	      .cipher_suites = "TLS_AES_128_GCM_SHA256"},
-	     "cipher suites cannot be configured when only TLS1.3"},
-	    {{.cert_file = good.cert_file, .key_file = good.key_file, .crl_file = "/no/crl.pem"},
-	     "/no/crl.pem"},
-	    {{.auto_tls = true, .auto_tls_dir = "/proc/no", .self_signed_years = 1}, "/proc"},
-	    {{.auto_tls = true, .auto_tls_dir = "/proc/no"}, "--self-signed-cert-validity"},
+		{{.cert_file = good.cert_file}, "--cert-file and --key-file must both be given"},
+		{{.cert_file = "/no/such.pem", .key_file = good.key_file}, "/no/such.pem"},
+		{{.cert_file = good.cert_file, .key_file = world->ca_file}, "--key-file"},
+		{{.cert_file = good.cert_file,
+		  .key_file = good.key_file,
+		  .trusted_ca_file = "/no/ca.pem"},
+		 "/no/ca.pem"},
+		{{.cert_file = good.cert_file, .key_file = good.key_file, .min_version = "SSL3"},
+		 "unexpected TLS version \"SSL3\""},
+		{{.cert_file = good.cert_file,
+		  .key_file = good.key_file,
+		  .cipher_suites = "TLS_NO_SUCH_SUITE"},
+		 "unexpected TLS cipher suite \"TLS_NO_SUCH_SUITE\""},
+		{{.cert_file = good.cert_file,
+		  .key_file = good.key_file,
+		  .min_version = "TLS1.3",
+		  .cipher_suites = "TLS_AES_128_GCM_SHA256"},
+		 "cipher suites cannot be configured when only TLS1.3"},
+		{{.cert_file = good.cert_file,
+		  .key_file = good.key_file,
+		  .crl_file = "/no/crl.pem"},
+		 "/no/crl.pem"},
+		{{.auto_tls = true, .auto_tls_dir = "/proc/no", .self_signed_years = 1}, "/proc"},
+		{{.auto_tls = true, .auto_tls_dir = "/proc/no"}, "--self-signed-cert-validity"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -638,27 +640,27 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_alpn_prefers_h2_and_takes_what_there_is),
-	    T(test_unknown_alpn_is_refused),
-	    T(test_http1_and_h2_over_tls),
-	    T(test_big_answer_over_tls),
-	    T(test_versions_are_limited),
-	    T(test_cipher_suites_go_by_iana_names),
-	    T(test_half_a_hello_holds_up_nobody),
-	    T(test_plain_http_on_the_tls_port_is_told),
-	    T(test_garbage_after_the_handshake_record_is_closed),
-	    T(test_client_certificate_is_required_and_verified),
-	    T(test_common_name_is_taken_from_the_certificate),
-	    T(test_failure_names_reason_and_client),
-	    T(test_trusted_ca_alone_asks_for_a_certificate),
-	    T(test_revocation_list_is_read_again),
-	    T(test_allowed_hostnames),
-	    T(test_allowed_hostname_may_be_an_address),
-	    T(test_certificate_is_renewed_without_restart),
-	    T(test_auto_tls_makes_a_certificate_once),
-	    T(test_one_port_for_tls_and_plaintext),
-	    T(test_tls_over_a_unix_socket),
-	    T(test_configuration_mistakes_are_explained),
+		T(test_alpn_prefers_h2_and_takes_what_there_is),
+		T(test_unknown_alpn_is_refused),
+		T(test_http1_and_h2_over_tls),
+		T(test_big_answer_over_tls),
+		T(test_versions_are_limited),
+		T(test_cipher_suites_go_by_iana_names),
+		T(test_half_a_hello_holds_up_nobody),
+		T(test_plain_http_on_the_tls_port_is_told),
+		T(test_garbage_after_the_handshake_record_is_closed),
+		T(test_client_certificate_is_required_and_verified),
+		T(test_common_name_is_taken_from_the_certificate),
+		T(test_failure_names_reason_and_client),
+		T(test_trusted_ca_alone_asks_for_a_certificate),
+		T(test_revocation_list_is_read_again),
+		T(test_allowed_hostnames),
+		T(test_allowed_hostname_may_be_an_address),
+		T(test_certificate_is_renewed_without_restart),
+		T(test_auto_tls_makes_a_certificate_once),
+		T(test_one_port_for_tls_and_plaintext),
+		T(test_tls_over_a_unix_socket),
+		T(test_configuration_mistakes_are_explained),
 	};
 
 	/* The client writes to sockets that the server has closed. */

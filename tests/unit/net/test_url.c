@@ -15,18 +15,18 @@ static void test_good_urls(void **state)
 		const char *text;
 		struct listen_url url;
 	} rows[] = {
-	    {"http://127.0.0.1:2379", {.host = "127.0.0.1", .port = 2379}},
-	    {"HTTPS://localhost:1", {.is_secure = true, .host = "localhost", .port = 1}},
-	    {"http://[::1]:65535", {.host = "::1", .port = 65535}},
-	    {"http://[fe80::1%25eth0]:0", {.host = "fe80::1%eth0"}},
-	    {"http://:2379", {.port = 2379}},
-	    {"unix:///run/kedge.sock", {.is_unix = true, .path = "/run/kedge.sock"}},
-	    {"unixs:///run/kedge.sock",
-	     {.is_secure = true, .is_unix = true, .path = "/run/kedge.sock"}},
-	    {"unix://relative/path", {.is_unix = true, .path = "relative/path"}},
-	    {"unix://localhost:m1", {.is_unix = true, .path = "localhost:m1"}},
-	    {"unix:/run/kedge.sock", {.is_unix = true, .path = "/run/kedge.sock"}},
-	    {"unix:///run/kedge.sock?x#y", {.is_unix = true, .path = "/run/kedge.sock"}},
+		{"http://127.0.0.1:2379", {.host = "127.0.0.1", .port = 2379}},
+		{"HTTPS://localhost:1", {.is_secure = true, .host = "localhost", .port = 1}},
+		{"http://[::1]:65535", {.host = "::1", .port = 65535}},
+		{"http://[fe80::1%25eth0]:0", {.host = "fe80::1%eth0"}},
+		{"http://:2379", {.port = 2379}},
+		{"unix:///run/kedge.sock", {.is_unix = true, .path = "/run/kedge.sock"}},
+		{"unixs:///run/kedge.sock",
+		 {.is_secure = true, .is_unix = true, .path = "/run/kedge.sock"}},
+		{"unix://relative/path", {.is_unix = true, .path = "relative/path"}},
+		{"unix://localhost:m1", {.is_unix = true, .path = "localhost:m1"}},
+		{"unix:/run/kedge.sock", {.is_unix = true, .path = "/run/kedge.sock"}},
+		{"unix:///run/kedge.sock?x#y", {.is_unix = true, .path = "/run/kedge.sock"}},
 	};
 
 	(void)state;
@@ -50,24 +50,24 @@ static void test_bad_urls_name_cause_and_text(void **state)
 		const char *text;
 		const char *problem;
 	} rows[] = {
-	    {"", "URL scheme must be http, https, unix, or unixs"},
-	    {"127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
-	    {"ftp://127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
-	    {"http:127.0.0.1:2379", "URL needs \"//\" after its scheme"},
-	    {"http://127.0.0.1", "URL address does not have the form \"host:port\""},
-	    {"http://[::1]", "URL address does not have the form \"host:port\""},
-	    {"http://[::1:2379", "URL address does not have the form \"host:port\""},
-	    {"http://::1:2379", "URL needs square brackets around an IPv6 address"},
-	    {"http://127.0.0.1:2379/", "URL must not contain a path"},
-	    {"http://127.0.0.1:2379?a", "URL must not contain a path"},
-	    {"http://127.0.0.1:", "URL needs a port number from 0 to 65535"},
-	    {"http://127.0.0.1:65536", "URL needs a port number from 0 to 65535"},
-	    {"http://127.0.0.1:etcd", "URL needs a port number from 0 to 65535"},
-	    {"http://127.0.0.1:999999999999", "URL needs a port number from 0 to 65535"},
-	    {"http://user@host:1", "neither a name nor an address"},
-	    {"http://a b:1", "neither a name nor an address"},
-	    {"unix://", "URL needs the path of a socket"},
-	    {"unix:relative", "URL needs \"//\" after its scheme"},
+		{"", "URL scheme must be http, https, unix, or unixs"},
+		{"127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
+		{"ftp://127.0.0.1:2379", "URL scheme must be http, https, unix, or unixs"},
+		{"http:127.0.0.1:2379", "URL needs \"//\" after its scheme"},
+		{"http://127.0.0.1", "URL address does not have the form \"host:port\""},
+		{"http://[::1]", "URL address does not have the form \"host:port\""},
+		{"http://[::1:2379", "URL address does not have the form \"host:port\""},
+		{"http://::1:2379", "URL needs square brackets around an IPv6 address"},
+		{"http://127.0.0.1:2379/", "URL must not contain a path"},
+		{"http://127.0.0.1:2379?a", "URL must not contain a path"},
+		{"http://127.0.0.1:", "URL needs a port number from 0 to 65535"},
+		{"http://127.0.0.1:65536", "URL needs a port number from 0 to 65535"},
+		{"http://127.0.0.1:etcd", "URL needs a port number from 0 to 65535"},
+		{"http://127.0.0.1:999999999999", "URL needs a port number from 0 to 65535"},
+		{"http://user@host:1", "neither a name nor an address"},
+		{"http://a b:1", "neither a name nor an address"},
+		{"unix://", "URL needs the path of a socket"},
+		{"unix:relative", "URL needs \"//\" after its scheme"},
 	};
 
 	(void)state;
@@ -105,9 +105,9 @@ static void test_lengths_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_good_urls),
-	    cmocka_unit_test(test_bad_urls_name_cause_and_text),
-	    cmocka_unit_test(test_lengths_are_bounded),
+		cmocka_unit_test(test_good_urls),
+		cmocka_unit_test(test_bad_urls_name_cause_and_text),
+		cmocka_unit_test(test_lengths_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,13 +72,13 @@ static inline void rpc_rig_connect(struct rpc_rig *rig, const struct h2_peer_opt
 {
 	const struct h2_peer_options defaults = {0};
 	const struct h2_config config = {
-	    .server = &rig->server,
-	    .loop = rig->loop,
-	    .peer_address = "192.0.2.1:999",
-	    .on_wants_send = rpc_rig_wants_send,
-	    .context = rig,
-	    .stats = &rig->stats,
-	    .clock = &clock_system,
+		.server = &rig->server,
+		.loop = rig->loop,
+		.peer_address = "192.0.2.1:999",
+		.on_wants_send = rpc_rig_wants_send,
+		.context = rig,
+		.stats = &rig->stats,
+		.clock = &clock_system,
 	};
 
 	assert_int_equal(h2_session_new(&config, &rig->session), ERR_OK);
@@ -93,29 +93,29 @@ static inline struct rpc_rig *rpc_rig_new(const struct h2_peer_options *options)
 	struct rpc_config config;
 
 	assert_non_null(rig);
-	rig->store.config.listener =
-	    (struct store_listener){rpc_rig_on_commit, rpc_rig_on_compact, rpc_rig_on_fault, rig};
+	rig->store.config.listener = (struct store_listener){rpc_rig_on_commit, rpc_rig_on_compact,
+							     rpc_rig_on_fault, rig};
 	rig_open(&rig->store);
 	assert_int_equal(hub_new(rig->store.store, &rig->hub), ERR_OK);
 	assert_int_equal(loop_new(&rig->loop), ERR_OK);
 	rig->ticker.fn = rpc_rig_tick;
 	loop_timer_start(rig->loop, &rig->ticker, 1, 1);
 	config = (struct rpc_config){
-	    .store = rig->store.store,
-	    .hub = rig->hub,
-	    .name = "one",
-	    .client_urls = urls,
-	    .snapshot_dir = rig->store.dir,
-	    .request_bytes_max = REQUEST_BYTES_DEFAULT,
-	    .txn_ops_max = TXN_OPS_DEFAULT,
+		.store = rig->store.store,
+		.hub = rig->hub,
+		.name = "one",
+		.client_urls = urls,
+		.snapshot_dir = rig->store.dir,
+		.request_bytes_max = REQUEST_BYTES_DEFAULT,
+		.txn_ops_max = TXN_OPS_DEFAULT,
 	};
 	assert_int_equal(rpc_server_init(&rig->rpc, &config), ERR_OK);
 	rig->server = (struct server_config){
-	    .methods = rpc_methods,
-	    .method_count = rpc_method_count,
-	    .handler_context = &rig->rpc,
-	    .concurrent_streams_max = UINT32_MAX,
-	    .message_bytes_max = REQUEST_BYTES_DEFAULT + REQUEST_OVERHEAD_BYTES,
+		.methods = rpc_methods,
+		.method_count = rpc_method_count,
+		.handler_context = &rig->rpc,
+		.concurrent_streams_max = UINT32_MAX,
+		.message_bytes_max = REQUEST_BYTES_DEFAULT + REQUEST_OVERHEAD_BYTES,
 	};
 	rig->room = malloc(RPC_ROOM_BYTES);
 	assert_non_null(rig->room);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 static const struct wire_header header = {
-    .cluster_id = UINT64_MAX, .member_id = 2, .revision = 3, .raft_term = 4};
+	.cluster_id = UINT64_MAX, .member_id = 2, .revision = 3, .raft_term = 4};
 
 /* --- random results ------------------------------------------------------------------------------
  */
@@ -41,14 +41,14 @@ static int64_t random_number(struct rig_random *random)
 static struct kv random_kv(struct rig_random *random, struct arena *arena)
 {
 	return (struct kv){
-	    .key = random_bytes(random, arena, rig_random(random, 20)),
-	    .value = random_bytes(random, arena,
-				  rig_random(random, 4) ? rig_random(random, 40)
-							: rig_random(random, 20000)),
-	    .create_revision = random_number(random),
-	    .mod_revision = random_number(random),
-	    .version = random_number(random),
-	    .lease = random_number(random),
+		.key = random_bytes(random, arena, rig_random(random, 20)),
+		.value = random_bytes(random, arena,
+				      rig_random(random, 4) ? rig_random(random, 40)
+							    : rig_random(random, 20000)),
+		.create_revision = random_number(random),
+		.mod_revision = random_number(random),
+		.version = random_number(random),
+		.lease = random_number(random),
 	};
 }
 
@@ -71,7 +71,7 @@ static struct txn_result random_txn(struct rig_random *random, struct arena *are
 	result.succeeded = rig_random(random, 2);
 	result.response_count = rig_random(random, 5);
 	result.responses =
-	    arena_calloc(arena, result.response_count + 1, sizeof(*result.responses));
+		arena_calloc(arena, result.response_count + 1, sizeof(*result.responses));
 	for (size_t i = 0; i < result.response_count; i++)
 		random_response(random, arena, depth, &result.responses[i]);
 	return result;
@@ -99,7 +99,7 @@ static void random_response(struct rig_random *random, struct arena *arena, unsi
 		ret->as.delete_range.deleted = random_number(random);
 		ret->as.delete_range.prev_count = rig_random(random, 4);
 		ret->as.delete_range.prevs =
-		    random_kvs(random, arena, ret->as.delete_range.prev_count);
+			random_kvs(random, arena, ret->as.delete_range.prev_count);
 		break;
 	case REQUEST_TXN:
 		ret->as.txn = random_txn(random, arena, depth - 1);
@@ -255,8 +255,8 @@ static void test_plain_answers_carry_the_whole_header(void **unused)
 	etcdserverpb__put_response__free_unpacked(got_put, NULL);
 	buffer_fini(&out);
 	assert_int_equal(encode_delete(&header, &delete, &out), ERR_OK);
-	got_delete =
-	    etcdserverpb__delete_range_response__unpack(NULL, out.size, buffer_bytes(&out).data);
+	got_delete = etcdserverpb__delete_range_response__unpack(NULL, out.size,
+								 buffer_bytes(&out).data);
 	assert_header(got_delete->header, &header);
 	assert_delete(got_delete, &delete);
 	etcdserverpb__delete_range_response__free_unpacked(got_delete, NULL);
@@ -293,10 +293,10 @@ static void test_varint_sizes(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_answers_read_back_as_they_were),
-	    cmocka_unit_test(test_plain_answers_carry_the_whole_header),
-	    cmocka_unit_test(test_an_answer_beyond_the_maximum_fails_whole),
-	    cmocka_unit_test(test_varint_sizes),
+		cmocka_unit_test(test_answers_read_back_as_they_were),
+		cmocka_unit_test(test_plain_answers_carry_the_whole_header),
+		cmocka_unit_test(test_an_answer_beyond_the_maximum_fails_whole),
+		cmocka_unit_test(test_varint_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

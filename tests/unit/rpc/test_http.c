@@ -66,12 +66,12 @@ static int setup(void **state)
 
 	log_configure(LOG_ERROR, true);
 	fixture->endpoints = (struct http_endpoints){
-	    .has_alarm = has_alarm,
-	    .read = read_one,
-	    .write_metrics = write_metrics,
-	    .on_health = on_health,
-	    .on_check = on_check,
-	    .context = fixture,
+		.has_alarm = has_alarm,
+		.read = read_one,
+		.write_metrics = write_metrics,
+		.on_health = on_health,
+		.on_check = on_check,
+		.context = fixture,
 	};
 	*state = fixture;
 	return 0;
@@ -123,8 +123,8 @@ static void test_version(void **state)
 	assert_int_equal(fixture->reply.status, 200);
 	assert_string_equal(fixture->reply.content_type, "application/json");
 	assert_string_equal(
-	    fixture->body,
-	    "{\"etcdserver\":\"3.7.3\",\"etcdcluster\":\"3.7.0\",\"storage\":\"3.7.0\"}");
+		fixture->body,
+		"{\"etcdserver\":\"3.7.3\",\"etcdcluster\":\"3.7.0\",\"storage\":\"3.7.0\"}");
 	serve(fixture, (struct http_request){.method = "HEAD", .path = "/version"});
 	assert_int_equal(fixture->reply.status, 405);
 	assert_string_equal(fixture->reply.allow, "GET");
@@ -245,19 +245,19 @@ static void test_metrics(void **state)
 static void test_unknown_paths(void **state)
 {
 	static const char *const paths[] = {
-	    "/",
-	    "",
-	    "/healthz",
-	    "/livez/",
-	    "/livez/no",
-	    "/livezx",
-	    "livez",
-	    "/readyz/serializable_readx",
-	    "/health/%zz",
-	    "/health%00",
-	    "*",
-	    "/livez/data_corruption",
-	    "/etcdserverpb",
+		"/",
+		"",
+		"/healthz",
+		"/livez/",
+		"/livez/no",
+		"/livezx",
+		"livez",
+		"/readyz/serializable_readx",
+		"/health/%zz",
+		"/health%00",
+		"*",
+		"/livez/data_corruption",
+		"/etcdserverpb",
 	};
 	struct fixture *fixture = *state;
 
@@ -284,7 +284,8 @@ static void test_options_is_for_browsers(void **state)
 static void test_odd_queries(void **state)
 {
 	static const char *const queries[] = {
-	    "&&&", "=", "%", "verbose;x", "exclude=%zz", "exclude=%", "a=b=c&", "exclude=data%00",
+		"&&&",	       "=",	    "%",      "verbose;x",
+		"exclude=%zz", "exclude=%", "a=b=c&", "exclude=data%00",
 	};
 	struct fixture *fixture = *state;
 	char longest[2000];
@@ -307,16 +308,16 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_version),
-	    T(test_health),
-	    T(test_health_with_alarms),
-	    T(test_health_when_reading_fails),
-	    T(test_livez_and_readyz),
-	    T(test_failed_checks),
-	    T(test_metrics),
-	    T(test_unknown_paths),
-	    T(test_options_is_for_browsers),
-	    T(test_odd_queries),
+		T(test_version),
+		T(test_health),
+		T(test_health_with_alarms),
+		T(test_health_when_reading_fails),
+		T(test_livez_and_readyz),
+		T(test_failed_checks),
+		T(test_metrics),
+		T(test_unknown_paths),
+		T(test_options_is_for_browsers),
+		T(test_odd_queries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -312,7 +312,8 @@ static void assert_stream(struct rpc_rig *rig, const Etcdserverpb__RangeRequest 
 	assert_answer(stream, ERR_OK);
 	while (h2_peer_next(&rig->peer, stream->id, &offset, &message)) {
 		Etcdserverpb__RangeStreamResponse *part =
-		    etcdserverpb__range_stream_response__unpack(NULL, message.size, message.data);
+			etcdserverpb__range_stream_response__unpack(NULL, message.size,
+								    message.data);
 		Etcdserverpb__RangeResponse *response = part->range_response;
 
 		assert_false(has_header); /* only the last one has it */
@@ -394,19 +395,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(test_put_and_range),
-	    TEST(test_checks_come_before_the_store),
-	    TEST(test_malformed_requests),
-	    TEST(test_delete_range),
-	    TEST(test_too_large_is_measured_with_its_envelope),
-	    TEST(test_txn_as_kube_apiserver_sends_it),
-	    TEST(test_compact),
-	    TEST(test_a_big_range_is_one_message),
-	    TEST(test_a_range_that_nobody_reads_lets_go_of_its_cursor),
-	    TEST(test_range_stream),
-	    TEST(test_range_stream_of_nothing_is_one_message),
-	    TEST(test_a_connection_lost_during_a_write),
-	    TEST(test_a_stopped_store_is_unavailable),
+		TEST(test_put_and_range),
+		TEST(test_checks_come_before_the_store),
+		TEST(test_malformed_requests),
+		TEST(test_delete_range),
+		TEST(test_too_large_is_measured_with_its_envelope),
+		TEST(test_txn_as_kube_apiserver_sends_it),
+		TEST(test_compact),
+		TEST(test_a_big_range_is_one_message),
+		TEST(test_a_range_that_nobody_reads_lets_go_of_its_cursor),
+		TEST(test_range_stream),
+		TEST(test_range_stream_of_nothing_is_one_message),
+		TEST(test_a_connection_lost_during_a_write),
+		TEST(test_a_stopped_store_is_unavailable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

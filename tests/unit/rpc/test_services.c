@@ -62,7 +62,7 @@ static void test_lease_time_to_live_and_list(void **state)
 {
 	struct rpc_rig *rig = *state;
 	Etcdserverpb__LeaseTimeToLiveRequest request =
-	    ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+		ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
 	Etcdserverpb__LeaseLeasesRequest list = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
 	Etcdserverpb__LeaseTimeToLiveResponse *response;
 	Etcdserverpb__LeaseLeasesResponse *leases;
@@ -106,7 +106,7 @@ static void test_keep_alive_answers_each_request_in_order(void **state)
 	assert_int_equal(rig_grant(&rig->store, 5, 100), ERR_OK);
 	for (size_t i = 0; i < 3; i++) {
 		Etcdserverpb__LeaseKeepAliveRequest request =
-		    ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+			ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
 
 		request.id = ids[i];
 		h2_peer_message(&rig->peer, id, rpc_rig_pack(rig, &request.base), false);
@@ -115,8 +115,8 @@ static void test_keep_alive_answers_each_request_in_order(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		struct bytes message = rpc_rig_message(rig, id, &offset);
 		Etcdserverpb__LeaseKeepAliveResponse *response =
-		    etcdserverpb__lease_keep_alive_response__unpack(NULL, message.size,
-								    message.data);
+			etcdserverpb__lease_keep_alive_response__unpack(NULL, message.size,
+									message.data);
 
 		assert_int_equal(response->id, ids[i]);
 		assert_int_equal(response->ttl, ttls[i]);
@@ -175,7 +175,7 @@ static void test_members_cannot_change(void **state)
 {
 	struct rpc_rig *rig = *state;
 	Etcdserverpb__MemberRemoveRequest remove_request =
-	    ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
+		ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
 	Etcdserverpb__MemberPromoteRequest promote = ETCDSERVERPB__MEMBER_PROMOTE_REQUEST__INIT;
 	Etcdserverpb__MemberUpdateRequest update = ETCDSERVERPB__MEMBER_UPDATE_REQUEST__INIT;
 
@@ -324,7 +324,7 @@ static void test_defragment_and_move_leader(void **state)
 	Etcdserverpb__DefragmentRequest defragment = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
 	Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
 	struct peer_stream *stream =
-	    rpc_rig_call(rig, MAINTENANCE_PATH("Defragment"), &defragment.base);
+		rpc_rig_call(rig, MAINTENANCE_PATH("Defragment"), &defragment.base);
 
 	assert_answer(stream, ERR_OK);
 	assert_int_equal(stream->data.size, 5); /* an empty message */
@@ -384,8 +384,8 @@ static void test_downgrade(void **state)
 {
 	struct rpc_rig *rig = *state;
 	static const char *const wrong[] = {
-	    "",	     "3",	"x",	     "3.6.0.0", "3.6.",
-	    "3.6-a", "3.6.0-é", "3.6.0+a+b", "v3.6.0",	"3.99999999999999999999"};
+		"",	 "3",	    "x",	 "3.6.0.0", "3.6.",
+		"3.6-a", "3.6.0-é", "3.6.0+a+b", "v3.6.0",  "3.99999999999999999999"};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
 		downgrade(rig, 0, wrong[i], ERR_DOWNGRADE_FORMAT);
@@ -430,7 +430,7 @@ static void test_snapshot(void **state)
 	assert_answer(stream, ERR_OK);
 	while (h2_peer_next(&rig->peer, stream->id, &offset, &message)) {
 		Etcdserverpb__SnapshotResponse *part =
-		    etcdserverpb__snapshot_response__unpack(NULL, message.size, message.data);
+			etcdserverpb__snapshot_response__unpack(NULL, message.size, message.data);
 
 		assert_false(is_last);
 		assert_null(part->header);
@@ -482,13 +482,13 @@ static void test_health(void **state)
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	char unknown[] = "x";
 	struct peer_stream *stream =
-	    rpc_rig_call(rig, "/grpc.health.v1.Health/Check", &request.base);
+		rpc_rig_call(rig, "/grpc.health.v1.Health/Check", &request.base);
 	int32_t watch = rpc_rig_start(rig, "/grpc.health.v1.Health/Watch", &request.base);
 	size_t offset = 0;
 
 	assert_answer(stream, ERR_OK);
 	assert_true(
-	    bytes_equal(rpc_rig_message(rig, stream->id, &offset), BYTES_LITERAL("\x08\x01")));
+		bytes_equal(rpc_rig_message(rig, stream->id, &offset), BYTES_LITERAL("\x08\x01")));
 	rpc_rig_turn(rig);
 	offset = 0;
 	assert_true(bytes_equal(rpc_rig_message(rig, watch, &offset), BYTES_LITERAL("\x08\x01")));
@@ -520,22 +520,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(test_lease_grant_and_revoke),
-	    TEST(test_lease_time_to_live_and_list),
-	    TEST(test_keep_alive_answers_each_request_in_order),
-	    TEST(test_keep_alive_ends_with_a_malformed_request),
-	    TEST(test_member_list),
-	    TEST(test_members_cannot_change),
-	    TEST(test_status),
-	    TEST(test_alarms),
-	    TEST(test_alarms_in_the_name_of_others),
-	    TEST(test_defragment_and_move_leader),
-	    TEST(test_hashes),
-	    TEST(test_downgrade),
-	    TEST(test_snapshot),
-	    TEST(test_a_snapshot_that_nobody_waits_for),
-	    TEST(test_health),
-	    TEST(test_services_of_a_later_day),
+		TEST(test_lease_grant_and_revoke),
+		TEST(test_lease_time_to_live_and_list),
+		TEST(test_keep_alive_answers_each_request_in_order),
+		TEST(test_keep_alive_ends_with_a_malformed_request),
+		TEST(test_member_list),
+		TEST(test_members_cannot_change),
+		TEST(test_status),
+		TEST(test_alarms),
+		TEST(test_alarms_in_the_name_of_others),
+		TEST(test_defragment_and_move_leader),
+		TEST(test_hashes),
+		TEST(test_downgrade),
+		TEST(test_snapshot),
+		TEST(test_a_snapshot_that_nobody_waits_for),
+		TEST(test_health),
+		TEST(test_services_of_a_later_day),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,7 +80,7 @@ void call_send(struct call *call, struct buffer *message)
 	assert_true(call->sent_count < SENT_MAX);
 	call->sizes[call->sent_count] = bytes.size;
 	call->sent[call->sent_count] =
-	    etcdserverpb__watch_response__unpack(NULL, bytes.size, bytes.data);
+		etcdserverpb__watch_response__unpack(NULL, bytes.size, bytes.data);
 	assert_non_null(call->sent[call->sent_count]);
 	call->sent_count++;
 	buffer_fini(message);
@@ -579,22 +579,22 @@ static void test_the_ticker_tells_progress(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_a_put_is_told_in_full),
-	    TEST(test_without_prev_kv_there_is_none),
-	    TEST(test_refusals_and_cancels),
-	    TEST(test_a_compacted_start_tells_the_compact_revision),
-	    TEST(test_progress_is_answered_with_id_minus_one),
-	    TEST(test_large_responses_are_cut_where_asked),
-	    TEST(test_one_large_event_is_never_cut),
-	    TEST(test_a_full_call_takes_nothing),
-	    TEST(test_history_comes_in_one_response),
-	    TEST(test_history_is_read_one_slice_per_turn),
-	    TEST(test_a_failing_read_ends_the_call),
-	    TEST(test_malformed_requests_end_the_call),
-	    TEST(test_filters_may_be_packed_or_not),
-	    TEST(test_the_last_member_of_the_oneof_counts),
-	    TEST(test_a_wake_up_under_way_keeps_an_ended_call),
-	    TEST(test_the_ticker_tells_progress),
+		TEST(test_a_put_is_told_in_full),
+		TEST(test_without_prev_kv_there_is_none),
+		TEST(test_refusals_and_cancels),
+		TEST(test_a_compacted_start_tells_the_compact_revision),
+		TEST(test_progress_is_answered_with_id_minus_one),
+		TEST(test_large_responses_are_cut_where_asked),
+		TEST(test_one_large_event_is_never_cut),
+		TEST(test_a_full_call_takes_nothing),
+		TEST(test_history_comes_in_one_response),
+		TEST(test_history_is_read_one_slice_per_turn),
+		TEST(test_a_failing_read_ends_the_call),
+		TEST(test_malformed_requests_end_the_call),
+		TEST(test_filters_may_be_packed_or_not),
+		TEST(test_the_last_member_of_the_oneof_counts),
+		TEST(test_a_wake_up_under_way_keeps_an_ended_call),
+		TEST(test_the_ticker_tells_progress),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,13 +104,13 @@ static inline void fixture_commit(struct fixture *fixture)
 static inline void fixture_row(struct fixture *fixture, const struct row *row)
 {
 	struct version version = {
-	    .row = row->rev,
-	    .create_revision = row->create_revision,
-	    .version = row->version,
-	    .lease = row->lease,
-	    .value_bytes = (uint32_t)row->value.size,
-	    .tombstone = row->flags & ROW_TOMBSTONE,
-	    .invisible = row->flags & ROW_INVISIBLE,
+		.row = row->rev,
+		.create_revision = row->create_revision,
+		.version = row->version,
+		.lease = row->lease,
+		.value_bytes = (uint32_t)row->value.size,
+		.tombstone = row->flags & ROW_TOMBSTONE,
+		.invisible = row->flags & ROW_INVISIBLE,
 	};
 
 	assert_int_equal(conn_row_insert(&fixture->writer, row), ERR_OK);
@@ -126,15 +126,15 @@ static inline void fixture_put_at(struct fixture *fixture, int64_t sub, const ch
 {
 	int64_t revision = atomic_load(&fixture->store.head) + 1;
 	const struct version *old =
-	    index_get(fixture->store.index, bytes_of_string(key), INT64_MAX);
+		index_get(fixture->store.index, bytes_of_string(key), INT64_MAX);
 	bool lives = old && !old->tombstone;
 	struct row row = {
-	    .rev = ROW_OF(revision, sub),
-	    .key = bytes_of_string(key),
-	    .create_revision = lives ? old->create_revision : revision,
-	    .version = lives ? old->version + 1 : 1,
-	    .lease = lease,
-	    .value = value,
+		.rev = ROW_OF(revision, sub),
+		.key = bytes_of_string(key),
+		.create_revision = lives ? old->create_revision : revision,
+		.version = lives ? old->version + 1 : 1,
+		.lease = lease,
+		.value = value,
 	};
 
 	fixture_row(fixture, &row);
@@ -144,9 +144,9 @@ static inline void fixture_delete_at(struct fixture *fixture, int64_t sub, const
 {
 	int64_t revision = atomic_load(&fixture->store.head) + 1;
 	struct row row = {
-	    .rev = ROW_OF(revision, sub),
-	    .key = bytes_of_string(key),
-	    .flags = ROW_TOMBSTONE,
+		.rev = ROW_OF(revision, sub),
+		.key = bytes_of_string(key),
+		.flags = ROW_TOMBSTONE,
 	};
 
 	fixture_row(fixture, &row);
@@ -155,7 +155,7 @@ static inline void fixture_delete_at(struct fixture *fixture, int64_t sub, const
 static inline bool fixture_lives(const struct fixture *fixture, const char *key)
 {
 	const struct version *version =
-	    index_get(fixture->store.index, bytes_of_string(key), INT64_MAX);
+		index_get(fixture->store.index, bytes_of_string(key), INT64_MAX);
 
 	return version && !version->tombstone;
 }

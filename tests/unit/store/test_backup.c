@@ -289,10 +289,10 @@ static void ignore_fault(void *context, enum err e)
 static void restored_serve(const struct paths *paths)
 {
 	struct store_config config = {
-	    .data_dir = paths->data_dir,
-	    .no_fsync = true,
-	    .clock = &clock_system,
-	    .listener = {ignore_commit, ignore_compact, ignore_fault, NULL},
+		.data_dir = paths->data_dir,
+		.no_fsync = true,
+		.clock = &clock_system,
+		.listener = {ignore_commit, ignore_compact, ignore_fault, NULL},
 	};
 	struct range_op old = {.key = BYTES_LITERAL("a"), .revision = 9};
 	char problem[STORE_PROBLEM_BYTES];
@@ -479,13 +479,13 @@ static void cut_and_padded_files_are_refused(void **state)
 static void missing_rows_are_noticed(void **state)
 {
 	static const char *const changes[] = {
-	    "DELETE FROM log WHERE key = CAST('empty' AS BLOB)",
-	    "DELETE FROM leases",
-	    "UPDATE state SET value = x'01'",
-	    "UPDATE settings SET value = value + 1 WHERE name = 'snapshot_hash'",
-	    "UPDATE settings SET value = value + 1 WHERE name = 'snapshot_rows'",
-	    "UPDATE log SET lease = 5 WHERE key = CAST('big' AS BLOB)",
-	    "UPDATE log SET value = x'' WHERE key = CAST('big' AS BLOB)",
+		"DELETE FROM log WHERE key = CAST('empty' AS BLOB)",
+		"DELETE FROM leases",
+		"UPDATE state SET value = x'01'",
+		"UPDATE settings SET value = value + 1 WHERE name = 'snapshot_hash'",
+		"UPDATE settings SET value = value + 1 WHERE name = 'snapshot_rows'",
+		"UPDATE log SET lease = 5 WHERE key = CAST('big' AS BLOB)",
+		"UPDATE log SET value = x'' WHERE key = CAST('big' AS BLOB)",
 	};
 	struct fixture *fixture = *state;
 	struct paths paths = snapshot_make(fixture);
@@ -559,12 +559,12 @@ static void a_target_in_use_is_refused(void **state)
 			 ERR_STORAGE);
 	assert_non_null(strstr(problem, "smaller number"));
 	assert_int_equal(
-	    store_snapshot_restore(paths.snapshot, paths.data_dir, REV_MAIN_MAX - 8, problem),
-	    ERR_STORAGE);
+		store_snapshot_restore(paths.snapshot, paths.data_dir, REV_MAIN_MAX - 8, problem),
+		ERR_STORAGE);
 	assert_false(path_exists(paths.data_dir));
 	assert_int_equal(
-	    store_snapshot_restore(paths.snapshot, paths.data_dir, REV_MAIN_MAX - 9, problem),
-	    ERR_OK);
+		store_snapshot_restore(paths.snapshot, paths.data_dir, REV_MAIN_MAX - 9, problem),
+		ERR_OK);
 	assert_int_equal(store_snapshot_restore(paths.snapshot, paths.data_dir, 0, problem),
 			 ERR_STORAGE);
 	assert_non_null(strstr(problem, "is not empty"));
@@ -720,23 +720,23 @@ static void a_snapshot_is_of_one_moment(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    WITH_STORE(a_snapshot_is_whole_and_private),
-	    WITH_STORE(the_same_contents_have_the_same_hash),
-	    WITH_STORE(an_empty_store_has_a_snapshot),
-	    WITH_STORE(a_snapshot_that_cannot_be_written_leaves_nothing),
-	    WITH_STORE(a_damaged_store_gives_no_snapshot),
-	    WITH_STORE(a_restore_is_a_new_store_further_on),
-	    WITH_STORE(the_bump_is_the_callers_choice),
-	    WITH_STORE(the_checksum_of_etcdctl_is_verified),
-	    WITH_STORE(what_is_no_snapshot_is_refused),
-	    WITH_STORE(other_databases_are_refused),
-	    WITH_STORE(cut_and_padded_files_are_refused),
-	    WITH_STORE(missing_rows_are_noticed),
-	    WITH_STORE(flipped_bits_never_pass),
-	    WITH_STORE(a_target_in_use_is_refused),
-	    WITH_STORE(a_failed_restore_leaves_nothing),
-	    WITH_STORE(a_commit_not_yet_published_is_in_it),
-	    WITH_STORE(a_snapshot_is_of_one_moment),
+		WITH_STORE(a_snapshot_is_whole_and_private),
+		WITH_STORE(the_same_contents_have_the_same_hash),
+		WITH_STORE(an_empty_store_has_a_snapshot),
+		WITH_STORE(a_snapshot_that_cannot_be_written_leaves_nothing),
+		WITH_STORE(a_damaged_store_gives_no_snapshot),
+		WITH_STORE(a_restore_is_a_new_store_further_on),
+		WITH_STORE(the_bump_is_the_callers_choice),
+		WITH_STORE(the_checksum_of_etcdctl_is_verified),
+		WITH_STORE(what_is_no_snapshot_is_refused),
+		WITH_STORE(other_databases_are_refused),
+		WITH_STORE(cut_and_padded_files_are_refused),
+		WITH_STORE(missing_rows_are_noticed),
+		WITH_STORE(flipped_bits_never_pass),
+		WITH_STORE(a_target_in_use_is_refused),
+		WITH_STORE(a_failed_restore_leaves_nothing),
+		WITH_STORE(a_commit_not_yet_published_is_in_it),
+		WITH_STORE(a_snapshot_is_of_one_moment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,13 +62,13 @@ static void check_history(struct fixture *fixture, const struct store_hash *expe
 static void hash_kv_is_etcds(void **state)
 {
 	static const struct store_hash expected[] = {
-	    {4082599214, 35, -1},     {2279933401, 106, 35},	{3284231217, 177, 106},
-	    {126286495, 248, 177},    {900108730, 319, 248},	{2475485232, 390, 319},
-	    {1226296507, 461, 390},   {2503661030, 532, 461},	{4155130747, 603, 532},
-	    {106915399, 674, 603},    {406914006, 745, 674},	{1882211381, 816, 745},
-	    {806177088, 887, 816},    {664311366, 958, 887},	{1496914449, 1029, 958},
-	    {2434525091, 1100, 1029}, {3988652253, 1171, 1100}, {1122462288, 1242, 1171},
-	    {724436716, 1883, 1242},
+		{4082599214, 35, -1},	  {2279933401, 106, 35},    {3284231217, 177, 106},
+		{126286495, 248, 177},	  {900108730, 319, 248},    {2475485232, 390, 319},
+		{1226296507, 461, 390},	  {2503661030, 532, 461},   {4155130747, 603, 532},
+		{106915399, 674, 603},	  {406914006, 745, 674},    {1882211381, 816, 745},
+		{806177088, 887, 816},	  {664311366, 958, 887},    {1496914449, 1029, 958},
+		{2434525091, 1100, 1029}, {3988652253, 1171, 1100}, {1122462288, 1242, 1171},
+		{724436716, 1883, 1242},
 	};
 
 	check_history(*state, expected, false);
@@ -77,13 +77,13 @@ static void hash_kv_is_etcds(void **state)
 static void hash_kv_of_the_newest_is_etcds(void **state)
 {
 	static const struct store_hash expected[] = {
-	    {1913897190, 73, -1},     {224860069, 145, 73},	{1565167519, 217, 145},
-	    {1566261620, 289, 217},   {2037173024, 361, 289},	{691659396, 433, 361},
-	    {2713730748, 505, 433},   {3919322507, 577, 505},	{769967540, 649, 577},
-	    {2909194793, 721, 649},   {1576921157, 793, 721},	{4067701532, 865, 793},
-	    {2226384237, 937, 865},   {2923408134, 1009, 937},	{2680329256, 1081, 1009},
-	    {1546717673, 1153, 1081}, {2713657846, 1225, 1153}, {1046575299, 1297, 1225},
-	    {2017735779, 2508, 1297},
+		{1913897190, 73, -1},	  {224860069, 145, 73},	    {1565167519, 217, 145},
+		{1566261620, 289, 217},	  {2037173024, 361, 289},   {691659396, 433, 361},
+		{2713730748, 505, 433},	  {3919322507, 577, 505},   {769967540, 649, 577},
+		{2909194793, 721, 649},	  {1576921157, 793, 721},   {4067701532, 865, 793},
+		{2226384237, 937, 865},	  {2923408134, 1009, 937},  {2680329256, 1081, 1009},
+		{1546717673, 1153, 1081}, {2713657846, 1225, 1153}, {1046575299, 1297, 1225},
+		{2017735779, 2508, 1297},
 	};
 
 	check_history(*state, expected, true);
@@ -97,22 +97,22 @@ static void hash_kv_of_the_newest_is_etcds(void **state)
 
 /* What etcd answered, in the order in which the program below asks. */
 static const struct store_hash random_expected[] = {
-    {3382156910, 178, -1},    {277708094, 186, -1},	{959005200, 46, 45},
-    {1684907821, 141, 45},    {2453102581, 378, 45},	{3353228357, 215, 214},
-    {2365187239, 434, 214},   {2199626313, 569, 214},	{2552684752, 231, 230},
-    {644782210, 729, 230},    {2930794436, 764, 230},	{2915831346, 543, 542},
-    {903128323, 613, 542},    {3615329700, 946, 542},	{3112963163, 748, 747},
-    {2227699631, 861, 747},   {2302727391, 1134, 747},	{1276353999, 820, 819},
-    {904444826, 846, 819},    {1869884064, 1329, 819},	{2817192893, 1245, 1244},
-    {3311395509, 1339, 1244}, {1408007817, 1523, 1244}, {2000348312, 1361, 1360},
-    {3880382927, 1402, 1360}, {1961318262, 1718, 1360}, {3121275316, 1579, 1578},
-    {438619014, 1610, 1578},  {1638915370, 1902, 1578}, {734018574, 1747, 1746},
-    {3067606610, 1930, 1746}, {3190065858, 2090, 1746}, {1536578135, 2000, 1999},
-    {3384072388, 2051, 1999}, {611195011, 2276, 1999},	{3333746549, 2188, 2187},
-    {3428747609, 2460, 2187}, {3868452682, 2464, 2187}, {1963108939, 2426, 2425},
-    {3236207721, 2623, 2425}, {385841041, 2651, 2425},	{1986036200, 2547, 2546},
-    {3824922316, 2716, 2546}, {2802232829, 2843, 2546}, {4140723682, 2601, 2600},
-    {4018967132, 2844, 2600}, {492874702, 2846, 2844},
+	{3382156910, 178, -1},	  {277708094, 186, -1},	    {959005200, 46, 45},
+	{1684907821, 141, 45},	  {2453102581, 378, 45},    {3353228357, 215, 214},
+	{2365187239, 434, 214},	  {2199626313, 569, 214},   {2552684752, 231, 230},
+	{644782210, 729, 230},	  {2930794436, 764, 230},   {2915831346, 543, 542},
+	{903128323, 613, 542},	  {3615329700, 946, 542},   {3112963163, 748, 747},
+	{2227699631, 861, 747},	  {2302727391, 1134, 747},  {1276353999, 820, 819},
+	{904444826, 846, 819},	  {1869884064, 1329, 819},  {2817192893, 1245, 1244},
+	{3311395509, 1339, 1244}, {1408007817, 1523, 1244}, {2000348312, 1361, 1360},
+	{3880382927, 1402, 1360}, {1961318262, 1718, 1360}, {3121275316, 1579, 1578},
+	{438619014, 1610, 1578},  {1638915370, 1902, 1578}, {734018574, 1747, 1746},
+	{3067606610, 1930, 1746}, {3190065858, 2090, 1746}, {1536578135, 2000, 1999},
+	{3384072388, 2051, 1999}, {611195011, 2276, 1999},  {3333746549, 2188, 2187},
+	{3428747609, 2460, 2187}, {3868452682, 2464, 2187}, {1963108939, 2426, 2425},
+	{3236207721, 2623, 2425}, {385841041, 2651, 2425},  {1986036200, 2547, 2546},
+	{3824922316, 2716, 2546}, {2802232829, 2843, 2546}, {4140723682, 2601, 2600},
+	{4018967132, 2844, 2600}, {492874702, 2846, 2844},
 };
 
 struct program {
@@ -124,7 +124,7 @@ struct program {
 static uint64_t random_below(struct program *program, uint64_t bound)
 {
 	program->random =
-	    program->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		program->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return (program->random >> 33) % bound;
 }
 
@@ -292,11 +292,11 @@ static void a_damaged_row_is_noticed(void **state)
 static void hash_covers_everything(void **state)
 {
 	static const char *const changes[] = {
-	    "INSERT INTO leases(id, ttl) VALUES(7, 60)",
-	    "UPDATE leases SET ttl = 61",
-	    "INSERT INTO alarms(alarm) VALUES(1)",
-	    "DELETE FROM alarms",
-	    "DELETE FROM log",
+		"INSERT INTO leases(id, ttl) VALUES(7, 60)",
+		"UPDATE leases SET ttl = 61",
+		"INSERT INTO alarms(alarm) VALUES(1)",
+		"DELETE FROM alarms",
+		"DELETE FROM log",
 	};
 	struct fixture *fixture = *state;
 	uint32_t last;
@@ -319,19 +319,19 @@ static void hash_covers_everything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(hash_kv_is_etcds, fixture_setup, fixture_teardown),
-	    cmocka_unit_test_setup_teardown(hash_kv_of_the_newest_is_etcds, fixture_setup,
-					    fixture_teardown),
-	    cmocka_unit_test_setup_teardown(hash_kv_of_a_random_history_is_etcds, fixture_setup,
-					    fixture_teardown),
-	    cmocka_unit_test_setup_teardown(revisions_are_checked_as_in_etcd, fixture_setup,
-					    fixture_teardown),
-	    cmocka_unit_test_setup_teardown(invisible_rows_do_not_count, fixture_setup,
-					    fixture_teardown),
-	    cmocka_unit_test_setup_teardown(a_damaged_row_is_noticed, fixture_setup,
-					    fixture_teardown),
-	    cmocka_unit_test_setup_teardown(hash_covers_everything, fixture_setup,
-					    fixture_teardown),
+		cmocka_unit_test_setup_teardown(hash_kv_is_etcds, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(hash_kv_of_the_newest_is_etcds, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(hash_kv_of_a_random_history_is_etcds, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(revisions_are_checked_as_in_etcd, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(invisible_rows_do_not_count, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(a_damaged_row_is_noticed, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(hash_covers_everything, fixture_setup,
+						fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

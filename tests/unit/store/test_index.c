@@ -318,8 +318,8 @@ static void do_check(struct model *model)
 		      key->version_count ? &key->versions[key->version_count - 1] : NULL);
 	for (size_t i = 0; i < key->version_count; i++)
 		assert_int_equal(
-		    index_keeps(model->index, model_bytes(key), key->versions[i].row, revision),
-		    &key->versions[i] == version && !version->tombstone);
+			index_keeps(model->index, model_bytes(key), key->versions[i].row, revision),
+			&key->versions[i] == version && !version->tombstone);
 	check_range(model, from, bytes_of(NULL, 0), revision);
 	check_range(model, from, BYTES_LITERAL("\0"), revision);
 	check_range(model, from, model_bytes(&model->keys[random_below(model, KEY_COUNT)]),
@@ -603,13 +603,14 @@ static void the_pool_reuses_pieces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(everything_agrees_with_the_model, model_setup,
-					    model_teardown),
-	    cmocka_unit_test_setup_teardown(the_tree_stays_in_shape, model_setup, model_teardown),
-	    cmocka_unit_test(an_empty_index_answers),
-	    cmocka_unit_test(reversed_and_empty_ranges_hold_nothing),
-	    cmocka_unit_test(a_tombstone_at_the_compaction_stays),
-	    cmocka_unit_test(the_pool_reuses_pieces),
+		cmocka_unit_test_setup_teardown(everything_agrees_with_the_model, model_setup,
+						model_teardown),
+		cmocka_unit_test_setup_teardown(the_tree_stays_in_shape, model_setup,
+						model_teardown),
+		cmocka_unit_test(an_empty_index_answers),
+		cmocka_unit_test(reversed_and_empty_ranges_hold_nothing),
+		cmocka_unit_test(a_tombstone_at_the_compaction_stays),
+		cmocka_unit_test(the_pool_reuses_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,8 +187,10 @@ static void check_lease(struct model *model, int64_t id)
 	assert_int_equal(lessor_has(model->lessor, id), granted);
 	assert_int_equal(lessor_key_count(model->lessor, id), key_count);
 	for (int kind = 0; kind < 4; kind++) {
-		struct key_check check = {
-		    .model = model, .id = id, .stop_after = kind & 2 ? 2 : 0, .sorted = kind & 1};
+		struct key_check check = {.model = model,
+					  .id = id,
+					  .stop_after = kind & 2 ? 2 : 0,
+					  .sorted = kind & 1};
 		enum err e = lessor_keys(model->lessor, id, check.sorted, key_visit, &check);
 
 		assert_int_equal(e, granted ? ERR_OK : ERR_LEASE_NOT_FOUND);
@@ -326,10 +328,10 @@ static void an_empty_lessor_answers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(everything_agrees_with_the_model),
-	    cmocka_unit_test(a_lease_never_expires_early),
-	    cmocka_unit_test(the_longest_ttl_does_not_overflow),
-	    cmocka_unit_test(an_empty_lessor_answers),
+		cmocka_unit_test(everything_agrees_with_the_model),
+		cmocka_unit_test(a_lease_never_expires_early),
+		cmocka_unit_test(the_longest_ttl_does_not_overflow),
+		cmocka_unit_test(an_empty_lessor_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

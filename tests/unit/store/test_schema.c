@@ -210,12 +210,12 @@ static void test_the_file_has_the_settings_it_should(void **state)
 		const char *sql;
 		int64_t number;
 	} wanted[] = {
-	    {"PRAGMA page_size", DB_PAGE_BYTES},
-	    {"PRAGMA application_id", SCHEMA_APPLICATION_ID},
-	    {"PRAGMA user_version", SCHEMA_VERSION},
-	    {"PRAGMA auto_vacuum", 0},
-	    {"PRAGMA query_only", 1},
-	    {"SELECT count(*) FROM pragma_journal_mode WHERE journal_mode='wal'", 1},
+		{"PRAGMA page_size", DB_PAGE_BYTES},
+		{"PRAGMA application_id", SCHEMA_APPLICATION_ID},
+		{"PRAGMA user_version", SCHEMA_VERSION},
+		{"PRAGMA auto_vacuum", 0},
+		{"PRAGMA query_only", 1},
+		{"SELECT count(*) FROM pragma_journal_mode WHERE journal_mode='wal'", 1},
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
@@ -237,7 +237,7 @@ static void test_no_statement_scans_where_it_should_search(void **state)
 	sqlite3 *db = rig->reader->conn.db;
 	static const char *const statements[] = {
 #define STMT_TEXT(name, sql) sql,
-	    STORE_SQL(STMT_TEXT)
+		STORE_SQL(STMT_TEXT)
 #undef STMT_TEXT
 	};
 
@@ -263,17 +263,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    TEST(test_an_unreadable_data_dir_is_refused),
-	    TEST(test_the_database_of_another_program_is_left_alone),
-	    TEST(test_a_newer_schema_is_refused),
-	    TEST(test_a_file_that_is_no_database_is_refused),
-	    TEST(test_an_empty_file_becomes_a_database),
-	    TEST(test_a_second_server_on_the_same_data_is_refused),
-	    TEST(test_a_data_dir_that_is_a_file_is_refused),
-	    TEST(test_a_data_dir_is_made_with_its_parents),
-	    TEST(test_an_etcd_data_dir_is_refused),
-	    TEST(test_the_file_has_the_settings_it_should),
-	    TEST(test_no_statement_scans_where_it_should_search),
+		TEST(test_an_unreadable_data_dir_is_refused),
+		TEST(test_the_database_of_another_program_is_left_alone),
+		TEST(test_a_newer_schema_is_refused),
+		TEST(test_a_file_that_is_no_database_is_refused),
+		TEST(test_an_empty_file_becomes_a_database),
+		TEST(test_a_second_server_on_the_same_data_is_refused),
+		TEST(test_a_data_dir_that_is_a_file_is_refused),
+		TEST(test_a_data_dir_is_made_with_its_parents),
+		TEST(test_an_etcd_data_dir_is_refused),
+		TEST(test_the_file_has_the_settings_it_should),
+		TEST(test_no_statement_scans_where_it_should_search),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,14 +342,14 @@ static void test_ignore_flags_keep_the_old(void **state)
 	assert_int_equal(rig_do(rig, &put), ERR_KEY_NOT_FOUND);
 	assert_int_equal(rig_grant(rig, 3, 50), ERR_OK);
 	put.in.put =
-	    (struct put_op){.key = BYTES_LITERAL("a"), .value = BYTES_LITERAL("v"), .lease = 3};
+		(struct put_op){.key = BYTES_LITERAL("a"), .value = BYTES_LITERAL("v"), .lease = 3};
 	assert_int_equal(rig_do(rig, &put), ERR_OK);
 	put.in.put = (struct put_op){
-	    .key = BYTES_LITERAL("a"), .value = BYTES_LITERAL("w"), .ignore_lease = true};
+		.key = BYTES_LITERAL("a"), .value = BYTES_LITERAL("w"), .ignore_lease = true};
 	assert_int_equal(rig_do(rig, &put), ERR_OK);
 	assert_int_equal(rig_get(rig, "a", 0)->lease, 3);
 	put.in.put =
-	    (struct put_op){.key = BYTES_LITERAL("a"), .ignore_value = true, .prev_kv = true};
+		(struct put_op){.key = BYTES_LITERAL("a"), .ignore_value = true, .prev_kv = true};
 	assert_int_equal(rig_do(rig, &put), ERR_OK);
 	assert_true(put.out.put.has_prev);
 	assert_value(&put.out.put.prev, "w");
@@ -372,23 +372,23 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    TEST(test_a_fresh_store_is_at_revision_one),
-	    TEST(test_versions_count_and_start_anew_after_a_delete),
-	    TEST(test_a_delete_of_nothing_takes_no_revision),
-	    TEST(test_future_and_compacted_revisions_are_refused),
-	    TEST(test_compaction_zero_succeeds_once),
-	    TEST(test_head_and_compaction_survive_a_restart_of_an_empty_log),
-	    TEST(test_physical_compaction_removes_rows),
-	    TEST(test_a_cursor_keeps_its_rows_from_the_sweep),
-	    TEST(test_a_cursor_reads_many_values_in_any_order),
-	    TEST(test_keys_of_a_lease_go_in_one_revision),
-	    TEST(test_leases_expire_and_are_refreshed_by_a_restart),
-	    TEST(test_the_store_chooses_a_lease_id),
-	    TEST(test_alarms_refuse_what_etcd_refuses),
-	    TEST(test_quota_raises_a_durable_alarm),
-	    TEST(test_defragmentation_shrinks_the_file),
-	    TEST(test_ignore_flags_keep_the_old),
-	    TEST(test_stop_answers_everybody),
+		TEST(test_a_fresh_store_is_at_revision_one),
+		TEST(test_versions_count_and_start_anew_after_a_delete),
+		TEST(test_a_delete_of_nothing_takes_no_revision),
+		TEST(test_future_and_compacted_revisions_are_refused),
+		TEST(test_compaction_zero_succeeds_once),
+		TEST(test_head_and_compaction_survive_a_restart_of_an_empty_log),
+		TEST(test_physical_compaction_removes_rows),
+		TEST(test_a_cursor_keeps_its_rows_from_the_sweep),
+		TEST(test_a_cursor_reads_many_values_in_any_order),
+		TEST(test_keys_of_a_lease_go_in_one_revision),
+		TEST(test_leases_expire_and_are_refreshed_by_a_restart),
+		TEST(test_the_store_chooses_a_lease_id),
+		TEST(test_alarms_refuse_what_etcd_refuses),
+		TEST(test_quota_raises_a_durable_alarm),
+		TEST(test_defragmentation_shrinks_the_file),
+		TEST(test_ignore_flags_keep_the_old),
+		TEST(test_stop_answers_everybody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,10 +231,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    TEST(test_local_writes_in_scope_are_stamped),
-	    TEST(test_an_invisible_merge_takes_a_revision_and_nothing_else),
-	    TEST(test_an_apply_that_fails_leaves_nothing),
-	    TEST(test_invisible_rows_survive_compaction_while_they_are_the_newest),
+		TEST(test_local_writes_in_scope_are_stamped),
+		TEST(test_an_invisible_merge_takes_a_revision_and_nothing_else),
+		TEST(test_an_apply_that_fails_leaves_nothing),
+		TEST(test_invisible_rows_survive_compaction_while_they_are_the_newest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

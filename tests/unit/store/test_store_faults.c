@@ -60,8 +60,8 @@ static void put_big(struct rig *rig, struct rig_op *op, const char *key, struct 
 		    int64_t lease)
 {
 	*op = (struct rig_op){
-	    .op = {.kind = OP_PUT,
-		   .in.put = {.key = bytes_of_string(key), .value = value, .lease = lease}}};
+		.op = {.kind = OP_PUT,
+		       .in.put = {.key = bytes_of_string(key), .value = value, .lease = lease}}};
 	assert_int_equal(rig_submit(rig, op), ERR_OK);
 }
 
@@ -130,11 +130,11 @@ static void test_a_batch_is_undone_in_order(void **state)
 	assert_int_equal(conn_exec(&rig->store->writer->conn, "PRAGMA max_page_count=60"), ERR_OK);
 	head = store_head(rig->store);
 	ops[0] = (struct rig_op){
-	    .op = {.kind = OP_LEASE_GRANT, .in.lease_grant = {.id = 9, .ttl_seconds = 30}}};
+		.op = {.kind = OP_LEASE_GRANT, .in.lease_grant = {.id = 9, .ttl_seconds = 30}}};
 	assert_int_equal(rig_submit(rig, &ops[0]), ERR_OK);
 	put_big(rig, &ops[1], "fresh", BYTES_LITERAL("1"), 9);
 	ops[2] = (struct rig_op){
-	    .op = {.kind = OP_DELETE, .in.delete_range = {.key = BYTES_LITERAL("fresh")}}};
+		.op = {.kind = OP_DELETE, .in.delete_range = {.key = BYTES_LITERAL("fresh")}}};
 	assert_int_equal(rig_submit(rig, &ops[2]), ERR_OK);
 	ops[3] = (struct rig_op){.op = {.kind = OP_LEASE_REVOKE, .in.lease_revoke = {5}}};
 	assert_int_equal(rig_submit(rig, &ops[3]), ERR_OK);
@@ -322,14 +322,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    /* The one that forks goes first: a child of many threads is no place to work in. */
-	    TEST(test_what_was_answered_survives_kill),
-	    TEST(test_a_full_disk_takes_back_the_whole_batch),
-	    TEST(test_a_batch_is_undone_in_order),
-	    TEST(test_a_failing_commit_stops_the_store),
-	    TEST(test_a_damaged_value_is_not_handed_out),
-	    TEST(test_a_damaged_header_keeps_the_server_from_starting),
-	    TEST(test_a_row_in_another_place_is_noticed),
+		/* The one that forks goes first: a child of many threads is no place to work in. */
+		TEST(test_what_was_answered_survives_kill),
+		TEST(test_a_full_disk_takes_back_the_whole_batch),
+		TEST(test_a_batch_is_undone_in_order),
+		TEST(test_a_failing_commit_stops_the_store),
+		TEST(test_a_damaged_value_is_not_handed_out),
+		TEST(test_a_damaged_header_keeps_the_server_from_starting),
+		TEST(test_a_row_in_another_place_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

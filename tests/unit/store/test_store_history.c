@@ -102,6 +102,51 @@ static void test_history_tells_what_was_told_live(void **state)
 	let_go();
 }
 
+static void assert_delete_then_create(struct rig *rig, struct event_batch *batch)
+{
+	struct kv prev;
+	bool found = false;
+
+	assert_int_equal(event_batch_count(batch), 2);
+	assert_int_equal(event_prev(batch, 0, rig->reader, &prev, &found), ERR_OK);
+	assert_true(found);
+	assert_true(bytes_equal(prev.value, BYTES_LITERAL("old")));
+	assert_int_equal(event_prev(batch, 1, rig->reader, &prev, &found), ERR_OK);
+	assert_false(found);
+}
+
+/* etcd's IsCreateEvent; a watcher would take it for an update otherwise. */
+static void test_a_key_deleted_and_put_in_one_transaction_is_a_create(void **state)
+{
+	struct rig *rig = *state;
+	struct request requests[2] = {
+		{.kind = REQUEST_DELETE, .as.delete_range = {.key = BYTES_LITERAL("k")}},
+		{.kind = REQUEST_PUT,
+		 .as.put = {.key = BYTES_LITERAL("k"), .value = BYTES_LITERAL("new")}},
+	};
+	struct op op = {.kind = OP_TXN,
+			.arena = &rig->arena,
+			.in.txn = {.success = requests, .success_count = 2}};
+	struct history_op history = {.key = BYTES_LITERAL("k"),
+				     .from = 3,
+				     .to = 3,
+				     .rows_max = 10,
+				     .bytes_max = 1 << 20};
+	struct event_batch *batch;
+	int64_t next;
+	size_t count;
+
+	rig_put(rig, "k", "old");
+	assert_int_equal(rig_do(rig, &op), ERR_OK);
+	assert_int_equal(kept_count, 2);
+	assert_delete_then_create(rig, kept[1]);
+	let_go();
+	assert_int_equal(store_history(rig->reader, &history, &batch, 1, &count, &next), ERR_OK);
+	assert_int_equal(count, 1);
+	assert_delete_then_create(rig, batch);
+	event_batch_unref(batch);
+}
+
 static void test_a_revision_is_never_split(void **state)
 {
 	struct rig *rig = *state;
@@ -193,10 +238,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    TEST(test_history_tells_what_was_told_live),
-	    TEST(test_a_revision_is_never_split),
-	    TEST(test_a_watch_may_start_at_the_compaction_and_sees_a_delete_there),
-	    TEST(test_a_late_watcher_still_gets_prev_after_a_compaction),
+		TEST(test_history_tells_what_was_told_live),
+		TEST(test_a_key_deleted_and_put_in_one_transaction_is_a_create),
+		TEST(test_a_revision_is_never_split),
+		TEST(test_a_watch_may_start_at_the_compaction_and_sees_a_delete_there),
+		TEST(test_a_late_watcher_still_gets_prev_after_a_compaction),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

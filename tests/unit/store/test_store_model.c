@@ -147,8 +147,9 @@ static struct delete_op random_delete(struct world *world)
 
 static struct compare random_compare(struct world *world)
 {
-	struct compare compare = {
-	    .key = random_key(world), .result = (int)pick(world, 5), .target = (int)pick(world, 6)};
+	struct compare compare = {.key = random_key(world),
+				  .result = (int)pick(world, 5),
+				  .target = (int)pick(world, 6)};
 
 	if (chance(world, 30))
 		compare.end = random_end(world);
@@ -224,9 +225,9 @@ static struct op random_op(struct world *world)
 		op.in.txn = random_txn(world, 0);
 	} else if (kind < 90) {
 		op.kind = OP_COMPACT;
-		op.in.compact.revision = chance(world, 50)
-					     ? model_head(world->model) - (int64_t)pick(world, 20)
-					     : random_revision(world);
+		op.in.compact.revision =
+			chance(world, 50) ? model_head(world->model) - (int64_t)pick(world, 20)
+					  : random_revision(world);
 		op.in.compact.physical = chance(world, 50);
 	} else if (kind < 96) {
 		/* No two alike, so that no two are due at once. */
@@ -316,7 +317,7 @@ static void step_history(struct world *world)
 	 * revision a sweep exactly at it leaves the last row only. */
 	op.from += op.from == model_compacted(world->model);
 	expected_count =
-	    model_events(world->model, op.key, op.end, op.from, head, &world->arena, &expected);
+		model_events(world->model, op.key, op.end, op.from, head, &world->arena, &expected);
 	while (op.from <= head) {
 		struct event_batch *batches[3];
 		int64_t next = 0;
@@ -353,7 +354,7 @@ static void step_time(struct world *world)
 		assert_int_equal(ttl, model_ttl);
 	}
 	rig_advance(&world->rig, NS_PER_SECOND + (int64_t)pick(world, 3) * 7 * NS_PER_SECOND +
-				     (int64_t)pick(world, 1000));
+					 (int64_t)pick(world, 1000));
 	model_expire(world->model, atomic_load(&world->rig.now_ns));
 	assert_int_equal(store_head(world->rig.store), model_head(world->model));
 }
@@ -368,7 +369,8 @@ static void check_leases(struct world *world)
 	assert_int_equal(stats.lease_count, model_lease_count(world->model));
 	for (size_t i = 0; model_lease_at(world->model, i, &id); i++) {
 		assert_int_equal(
-		    store_lease_info(world->rig.store, id, true, &world->rig.arena, &info), ERR_OK);
+			store_lease_info(world->rig.store, id, true, &world->rig.arena, &info),
+			ERR_OK);
 		assert_true(info.remaining_seconds >= 0);
 		assert_int_equal(info.key_count, model_lease_keys(world->model, id));
 	}
@@ -423,7 +425,7 @@ static void test_random_programs_match_the_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_random_programs_match_the_model),
+		cmocka_unit_test(test_random_programs_match_the_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,9 +72,9 @@ static void write_pair(struct rig *rig, unsigned pair, unsigned value)
 	snprintf(second, sizeof(second), "p%03ub", pair);
 	snprintf(text, sizeof(text), "%u", value);
 	requests[0].as.put = (struct put_op){
-	    .key = bytes_of_string(first), .value = bytes_of_string(text), .prev_kv = true};
+		.key = bytes_of_string(first), .value = bytes_of_string(text), .prev_kv = true};
 	requests[1].as.put =
-	    (struct put_op){.key = bytes_of_string(second), .value = bytes_of_string(text)};
+		(struct put_op){.key = bytes_of_string(second), .value = bytes_of_string(text)};
 	arena_init(&arena, 1 << 20);
 	op.arena = &arena;
 	op.in.txn = (struct txn_op){.success = requests, .success_count = 2};
@@ -251,7 +251,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_everybody_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_everybody_at_once, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void test_compares_of_nested_transactions_see_the_state_before(void **sta
 	struct compare missing = {.target = COMPARE_MOD, .key = BYTES_LITERAL("a")};
 	struct request inner_ops[] = {PUT("b", "inner")};
 	struct txn_op inner = {
-	    .compares = &missing, .compare_count = 1, .success = inner_ops, .success_count = 1};
+		.compares = &missing, .compare_count = 1, .success = inner_ops, .success_count = 1};
 	struct request ops[] = {PUT("a", "1"), TXN(&inner)};
 	struct txn_op txn = {.success = ops, .success_count = 2};
 	struct txn_result result;
@@ -99,10 +99,10 @@ static void test_a_missing_key_has_no_value_to_compare(void **state)
 {
 	struct rig *rig = *state;
 	struct compare compares[] = {
-	    {.target = COMPARE_VALUE, .result = COMPARE_NOT_EQUAL, .key = BYTES_LITERAL("a")},
-	    {.target = COMPARE_VERSION, .result = COMPARE_EQUAL, .key = BYTES_LITERAL("a")},
-	    {.target = 77, .result = COMPARE_EQUAL, .key = BYTES_LITERAL("a")},
-	    {.target = COMPARE_MOD, .result = 77, .key = BYTES_LITERAL("a"), .number = 5},
+		{.target = COMPARE_VALUE, .result = COMPARE_NOT_EQUAL, .key = BYTES_LITERAL("a")},
+		{.target = COMPARE_VERSION, .result = COMPARE_EQUAL, .key = BYTES_LITERAL("a")},
+		{.target = 77, .result = COMPARE_EQUAL, .key = BYTES_LITERAL("a")},
+		{.target = COMPARE_MOD, .result = 77, .key = BYTES_LITERAL("a"), .number = 5},
 	};
 	static const bool holds[] = {false, true, true, true};
 	struct txn_result result;
@@ -202,9 +202,9 @@ static void test_out_of_memory_for_results_undoes_the_transaction(void **state)
 	struct rig *rig = *state;
 	struct request ops[] = {PUT("b", "1"), DELETE("a"), GET("big")};
 	struct op op = {.kind = OP_TXN, .in.txn = {.success = ops, .success_count = 3}};
-	struct op put = {
-	    .kind = OP_PUT,
-	    .in.put = {.key = BYTES_LITERAL("big"), .value = bytes_of(calloc(1, 100000), 100000)}};
+	struct op put = {.kind = OP_PUT,
+			 .in.put = {.key = BYTES_LITERAL("big"),
+				    .value = bytes_of(calloc(1, 100000), 100000)}};
 	struct arena arena;
 
 	rig_put(rig, "a", "1");
@@ -227,14 +227,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    TEST(test_a_range_sees_earlier_writes_and_reports_their_revision),
-	    TEST(test_compares_of_nested_transactions_see_the_state_before),
-	    TEST(test_a_missing_key_has_no_value_to_compare),
-	    TEST(test_a_compare_of_a_range_needs_every_key),
-	    TEST(test_a_check_that_fails_leaves_nothing),
-	    TEST(test_negative_revisions_are_compacted_inside_a_transaction),
-	    TEST(test_recreation_in_one_transaction_starts_at_version_one),
-	    TEST(test_out_of_memory_for_results_undoes_the_transaction),
+		TEST(test_a_range_sees_earlier_writes_and_reports_their_revision),
+		TEST(test_compares_of_nested_transactions_see_the_state_before),
+		TEST(test_a_missing_key_has_no_value_to_compare),
+		TEST(test_a_compare_of_a_range_needs_every_key),
+		TEST(test_a_check_that_fails_leaves_nothing),
+		TEST(test_negative_revisions_are_compacted_inside_a_transaction),
+		TEST(test_recreation_in_one_transaction_starts_at_version_one),
+		TEST(test_out_of_memory_for_results_undoes_the_transaction),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

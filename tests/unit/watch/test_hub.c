@@ -76,9 +76,9 @@ static void compact(struct fixture *f, int64_t revision)
 static void watch(struct fixture *f, const char *key, const char *end, int64_t start)
 {
 	struct watch_spec spec = {
-	    .key = bytes_of_string(key),
-	    .end = end ? bytes_of_string(end) : (struct bytes){0},
-	    .start_revision = start,
+		.key = bytes_of_string(key),
+		.end = end ? bytes_of_string(end) : (struct bytes){0},
+		.start_revision = start,
 	};
 
 	assert_int_equal(hub_watch(f->stream, &spec), ERR_OK);
@@ -241,8 +241,10 @@ static void test_a_future_start_waits_for_its_revision(void **state)
 static void test_filters_drop_events_live_and_in_history(void **state)
 {
 	struct fixture *f = *state;
-	struct watch_spec no_put = {
-	    .key = BYTES_LITERAL("a"), .end = bytes_of("", 1), .start_revision = 2, .no_put = true};
+	struct watch_spec no_put = {.key = BYTES_LITERAL("a"),
+				    .end = bytes_of("", 1),
+				    .start_revision = 2,
+				    .no_put = true};
 
 	commit(f, "+a", "-b");
 	commit(f, "+a", "+b");
@@ -485,24 +487,24 @@ static void test_the_owner_is_woken_once_per_idle_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_ids_count_up_per_stream_and_skip_the_client_s_own),
-	    TEST(test_wrong_creates_are_refused_with_etcd_s_reasons),
-	    TEST(test_an_empty_key_is_the_first_key),
-	    TEST(test_too_many_unread_answers_are_busy),
-	    TEST(test_live_and_history_join_without_gap_or_double),
-	    TEST(test_a_future_start_waits_for_its_revision),
-	    TEST(test_filters_drop_events_live_and_in_history),
-	    TEST(test_a_full_outbox_costs_nothing_but_time),
-	    TEST(test_a_batch_is_charged_once_for_all_watchers_of_a_stream),
-	    TEST(test_a_busy_neighbour_does_not_starve_a_slow_watcher),
-	    TEST(test_a_failing_read_is_a_fault_of_the_stream),
-	    TEST(test_a_compacted_start_is_created_then_cancelled),
-	    TEST(test_compaction_overtakes_a_slow_watcher),
-	    TEST(test_a_queue_that_nobody_reads_lets_go_at_a_compaction),
-	    TEST(test_progress_follows_the_events_it_promises),
-	    TEST(test_the_tick_skips_watchers_that_had_events),
-	    TEST(test_cancelling_an_unknown_id_is_silent),
-	    TEST(test_the_owner_is_woken_once_per_idle_time),
+		TEST(test_ids_count_up_per_stream_and_skip_the_client_s_own),
+		TEST(test_wrong_creates_are_refused_with_etcd_s_reasons),
+		TEST(test_an_empty_key_is_the_first_key),
+		TEST(test_too_many_unread_answers_are_busy),
+		TEST(test_live_and_history_join_without_gap_or_double),
+		TEST(test_a_future_start_waits_for_its_revision),
+		TEST(test_filters_drop_events_live_and_in_history),
+		TEST(test_a_full_outbox_costs_nothing_but_time),
+		TEST(test_a_batch_is_charged_once_for_all_watchers_of_a_stream),
+		TEST(test_a_busy_neighbour_does_not_starve_a_slow_watcher),
+		TEST(test_a_failing_read_is_a_fault_of_the_stream),
+		TEST(test_a_compacted_start_is_created_then_cancelled),
+		TEST(test_compaction_overtakes_a_slow_watcher),
+		TEST(test_a_queue_that_nobody_reads_lets_go_at_a_compaction),
+		TEST(test_progress_follows_the_events_it_promises),
+		TEST(test_the_tick_skips_watchers_that_had_events),
+		TEST(test_cancelling_an_unknown_id_is_silent),
+		TEST(test_the_owner_is_woken_once_per_idle_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -221,11 +221,11 @@ static void peer_watch(struct peer *peer)
 	size_t id = 1 + below(&peer->chance, VIEWS - 1);
 	struct view *view = &peer->views[id];
 	struct watch_spec spec = {
-	    .key = bytes_of_string(keys[below(&peer->chance, KEYS)]),
-	    .watch_id = (int64_t)id,
-	    .no_put = below(&peer->chance, 6) == 0,
-	    .no_delete = below(&peer->chance, 6) == 0,
-	    .progress_notify = below(&peer->chance, 2) == 0,
+		.key = bytes_of_string(keys[below(&peer->chance, KEYS)]),
+		.watch_id = (int64_t)id,
+		.no_put = below(&peer->chance, 6) == 0,
+		.no_delete = below(&peer->chance, 6) == 0,
+		.progress_notify = below(&peer->chance, 2) == 0,
 	};
 	int64_t published = hub_published(peer->hub);
 	bool is_bad;
@@ -242,8 +242,8 @@ static void peer_watch(struct peer *peer)
 		spec.start_revision = published - below(&peer->chance, 10);
 	else if (below(&peer->chance, 20) == 0)
 		spec.start_revision = -1;
-	is_bad =
-	    spec.start_revision < 0 || (view->state != VIEW_NONE && view->state != VIEW_CANCELING);
+	is_bad = spec.start_revision < 0 ||
+		 (view->state != VIEW_NONE && view->state != VIEW_CANCELING);
 	is_bad = is_bad || (!range_is_single(spec.end) && !range_is_open(spec.end) &&
 			    bytes_compare(spec.key, spec.end) >= 0);
 	if (view->state == VIEW_CANCELING)
@@ -380,7 +380,7 @@ static void run_seed(uint64_t seed)
 	for (size_t i = 0; i < PEERS; i++) {
 		if (i)
 			peer_finish(
-			    &peers[i]); /* the first one is closed in the middle of things */
+				&peers[i]); /* the first one is closed in the middle of things */
 		hub_stream_close(peers[i].stream);
 	}
 	hub_stats(hub, &stats);
@@ -490,8 +490,8 @@ static void test_a_writer_and_two_owners_on_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_random_streams_keep_the_invariants),
-	    cmocka_unit_test(test_a_writer_and_two_owners_on_threads),
+		cmocka_unit_test(test_random_streams_keep_the_invariants),
+		cmocka_unit_test(test_a_writer_and_two_owners_on_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,7 +273,7 @@ static void test_watchers_hear_all_that_the_store_wrote(void **state)
 	pthread_mutex_init(&world.lock, NULL);
 	world.compacted = -1;
 	world.rig.config.listener =
-	    (struct store_listener){on_commit, on_compact, on_fault, &world};
+		(struct store_listener){on_commit, on_compact, on_fault, &world};
 	rig_open(&world.rig);
 	assert_int_equal(hub_new(world.rig.store, &world.hub), ERR_OK);
 	assert_int_equal(hub_stream_open(world.hub, on_ready, NULL, &listener.stream), ERR_OK);
@@ -303,7 +303,7 @@ static void test_watchers_hear_all_that_the_store_wrote(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_watchers_hear_all_that_the_store_wrote),
+		cmocka_unit_test(test_watchers_hear_all_that_the_store_wrote),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

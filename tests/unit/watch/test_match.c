@@ -54,8 +54,8 @@ static void probe_choose(struct probe *probe)
 		end_size = 1;
 	}
 	probe->entry = (struct match_entry){
-	    .key = bytes_of(probe->key, key_size),
-	    .end = bytes_of(probe->end, end_size),
+		.key = bytes_of(probe->key, key_size),
+		.end = bytes_of(probe->end, end_size),
 	};
 }
 
@@ -75,7 +75,7 @@ static void check_all_keys(const struct match *match, struct probe *probes)
 		for (size_t i = 0; i < PROBES; i++) {
 			struct match_entry *entry = &probes[i].entry;
 			bool wanted =
-			    probes[i].is_in && range_contains(entry->key, entry->end, key);
+				probes[i].is_in && range_contains(entry->key, entry->end, key);
 
 			assert_int_equal(probes[i].hits, wanted);
 		}
@@ -162,8 +162,8 @@ static void test_ten_thousand_watchers_cost_microseconds(void **state)
 	for (size_t i = 0; i < MANY; i++)
 		match_visit(&match, many[i].entry.key, count_only, &total);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	took_us =
-	    (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
+	took_us = (double)(end.tv_sec - begin.tv_sec) * 1e6 +
+		  (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
 	print_message("%.2f us per key among %d watchers\n", took_us / MANY, MANY);
 	assert_int_equal(total, MANY);
 	assert_true(took_us / MANY < 500);
@@ -174,9 +174,9 @@ static void test_ten_thousand_watchers_cost_microseconds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_random_selections_match_as_range_contains_says),
-	    cmocka_unit_test(test_removing_all_leaves_nothing),
-	    cmocka_unit_test(test_ten_thousand_watchers_cost_microseconds),
+		cmocka_unit_test(test_random_selections_match_as_range_contains_says),
+		cmocka_unit_test(test_removing_all_leaves_nothing),
+		cmocka_unit_test(test_ten_thousand_watchers_cost_microseconds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
