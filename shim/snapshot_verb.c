@@ -4,6 +4,7 @@
 #include "shim/serve.h"
 #include "shim/store/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ static const char *flag_value(int count, char **args, int *i, const char *flag)
 	size_t length = strlen(flag);
 	const char *arg = args[*i];
 
+	assert(arg); /* main's arguments are whole */
 	if (strncmp(arg, flag, length) != 0)
 		return NULL;
 	if (arg[length] == '=')
@@ -62,7 +64,7 @@ static bool parse_number(const char *text, int64_t *ret_number)
 static bool parse(int count, char **args, struct snapshot_args *parsed)
 {
 	for (int i = 0; i < count; i++) {
-		const char *value;
+		const char *value, *arg = args[i];
 
 		if ((value = flag_value(count, args, &i, "--data-dir"))) {
 			parsed->data_dir = value;
@@ -74,10 +76,10 @@ static bool parse(int count, char **args, struct snapshot_args *parsed)
 			}
 		} else if ((value = flag_value(count, args, &i, "--write-out"))) {
 			parsed->json = !strcmp(value, "json");
-		} else if (args[i][0] != '-' && !parsed->file) {
-			parsed->file = args[i];
+		} else if (arg[0] != '-' && !parsed->file) {
+			parsed->file = arg;
 		} else {
-			fprintf(stderr, "kedge snapshot: \"%s\" is not understood\n", args[i]);
+			fprintf(stderr, "kedge snapshot: \"%s\" is not understood\n", arg);
 			return false;
 		}
 	}

@@ -44,7 +44,7 @@ bool err_is_fault(enum err e)
 	return table[e].kind == FAULT;
 }
 
-enum err fault_at(enum err e, const char *file, int line, const char *format, ...)
+void fault_at(enum err e, const char *file, int line, const char *format, ...)
 {
 	char reason[512];
 	va_list args;
@@ -55,5 +55,4 @@ enum err fault_at(enum err e, const char *file, int line, const char *format, ..
 	va_end(args);
 	log_line(LOG_ERROR, file, line, err_text(e),
 		 (const struct log_field[]){LOG_STRING("error", reason), {.name = NULL}});
-	return e;
 }

@@ -110,8 +110,15 @@ const char *err_name(enum err e); /* "COMPACTED", for logs and tests */
 bool err_is_fault(enum err e);
 
 /* Logs a fault where it is born, with the place and a reason in words, and returns it. */
-#define fault(e, ...) fault_at((e), __FILE__, __LINE__, __VA_ARGS__)
-enum err fault_at(enum err e, const char *file, int line, const char *format, ...)
+#define fault(e, ...) (fault_at((e), __FILE__, __LINE__, __VA_ARGS__), fault_same(e))
+
+/* In the header, so that compiler and analyser see that a fault is never ERR_OK. */
+static inline enum err fault_same(enum err e)
+{
+	return e;
+}
+
+void fault_at(enum err e, const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 #endif

@@ -210,8 +210,7 @@ void call_run_due(struct call *call)
 	call_detach_if_done(call);
 }
 
-/* --- what a handler asks
- * -------------------------------------------------------------------------- */
+/* --- what a handler asks --- */
 
 void *call_state(struct call *call)
 {
@@ -266,8 +265,7 @@ struct call_peer call_peer(const struct call *call)
 	};
 }
 
-/* --- between threads
- * ------------------------------------------------------------------------------ */
+/* --- between threads --- */
 
 static void call_run_posted(struct loop_task *task)
 {

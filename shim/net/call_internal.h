@@ -140,16 +140,14 @@ void call_mark_due(struct call *call, enum call_due due);
 /* Runs the callbacks that are due. */
 void call_run_due(struct call *call);
 
-/* --- call_request.c: from headers to the handler
- * -------------------------------------------------- */
+/* --- call_request.c: from headers to the handler --- */
 
 void call_dispatch(struct call *call);
 void call_refuse_content_type(struct call *call);
 /* END_STREAM has come. */
 void call_half_closed(struct call *call);
 
-/* --- call_receive.c
- * ------------------------------------------------------------------------------- */
+/* --- call_receive.c --- */
 
 /* Bytes of DATA; gives back their flow control credit when they have been used. */
 void call_receive(struct call *call, struct bytes chunk);
@@ -157,8 +155,7 @@ void call_receive_end(struct call *call);
 /* There is room again: goes on with what waited. */
 void call_receive_resume(struct call *call);
 
-/* --- call_send.c
- * ---------------------------------------------------------------------------------- */
+/* --- call_send.c --- */
 
 /* Answers with an HTTP status and a gRPC status in one HEADERS frame; not from a handler. */
 void call_refuse(struct call *call, int http_status, enum status status, const char *text);
@@ -175,8 +172,7 @@ ssize_t call_read_data(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 /* Moves `length` queued bytes to out. */
 void call_take_unsent(struct call *call, uint8_t *out, size_t length);
 
-/* --- call_http.c
- * ---------------------------------------------------------------------------------- */
+/* --- call_http.c --- */
 
 void call_http_finish(struct call *call); /* the request is complete: asks the HTTP handler */
 

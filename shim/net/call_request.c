@@ -62,8 +62,7 @@ static void refuse_method(struct call *call, struct bytes path)
 	call_refuse(call, 200, STATUS_UNIMPLEMENTED, text);
 }
 
-/* --- refusals before a handler
- * ---------------------------------------------------------------------- */
+/* --- refusals before a handler --- */
 
 static void refuse_quoting(struct call *call, const char *before, struct bytes value,
 			   const char *after, enum status status, int http_status)
@@ -125,8 +124,7 @@ static bool encoding_accepts(struct call *call)
 	return false;
 }
 
-/* --- the handler
- * ------------------------------------------------------------------------------------ */
+/* --- the handler --- */
 
 static void call_open(struct call *call, const struct method *method)
 {

@@ -147,8 +147,7 @@ void call_http_answer(struct call *call, const nghttp2_nv *headers, size_t count
 	h2_wake(call->session);
 }
 
-/* --- the queue
- * -------------------------------------------------------------------------------------- */
+/* --- the queue --- */
 
 static struct out_message *out_new(struct call *call)
 {
@@ -317,8 +316,7 @@ ssize_t call_read_data(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 	return (ssize_t)ready;
 }
 
-/* --- what handlers call
- * ------------------------------------------------------------------------------- */
+/* --- what handlers call --- */
 
 static void out_of_memory(struct call *call)
 {

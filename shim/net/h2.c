@@ -63,8 +63,7 @@ static void release_withheld(struct h2_session *session)
 	session->withheld_bytes = 0;
 }
 
-/* --- birth and death
- * ------------------------------------------------------------------------------ */
+/* --- birth and death --- */
 
 static enum err session_create(struct h2_session *session)
 {
@@ -166,8 +165,7 @@ void h2_session_free(struct h2_session *session)
 	free(session);
 }
 
-/* --- bytes in
- * ------------------------------------------------------------------------------------- */
+/* --- bytes in --- */
 
 /* What nghttp2 does not answer with a GOAWAY of its own. */
 static enum err receive_failed(struct h2_session *session, ssize_t outcome)
@@ -206,8 +204,7 @@ enum err h2_receive(struct h2_session *session, struct bytes input)
 	return e;
 }
 
-/* --- bytes out
- * ------------------------------------------------------------------------------------ */
+/* --- bytes out --- */
 
 enum err h2_pull(struct h2_session *session, struct bytes *ret_output)
 {
@@ -250,8 +247,7 @@ size_t h2_call_count(const struct h2_session *session)
 	return session->call_count;
 }
 
-/* --- time
- * ------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 int64_t h2_tick(struct h2_session *session, int64_t now_ns)
 {

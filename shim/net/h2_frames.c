@@ -96,8 +96,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
 	return 0;
 }
 
-/* --- received frames
- * ------------------------------------------------------------------------------ */
+/* --- received frames --- */
 
 static void receive_headers(struct h2_session *session, const nghttp2_frame *frame)
 {
@@ -224,8 +223,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t stream_id, uint32_t erro
 	return 0;
 }
 
-/* --- sent frames
- * ------------------------------------------------------------------------------------ */
+/* --- sent frames --- */
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
 {

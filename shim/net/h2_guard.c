@@ -108,8 +108,7 @@ void h2_ping_answered(struct h2_session *session, const uint8_t payload[PING_BYT
 		h2_drain_run(session, true);
 }
 
-/* --- abuse
- * ---------------------------------------------------------------------------------------- */
+/* --- abuse --- */
 
 static void allowance_fill(struct h2_allowance *allowance, int64_t burst, int64_t per_second,
 			   int64_t now_ns)
@@ -155,8 +154,7 @@ void h2_closed_stream_headers(struct h2_session *session, int32_t stream_id)
 		h2_shut(session, NGHTTP2_PROTOCOL_ERROR, "stream identifier goes back");
 }
 
-/* --- the graceful end
- * ----------------------------------------------------------------------------- */
+/* --- the graceful end --- */
 
 static void end_streaming(struct h2_session *session)
 {

@@ -72,8 +72,7 @@ void h2_check(struct h2_session *session, int outcome);
 void h2_consume_stream(struct h2_session *session, int32_t stream_id, size_t size);
 void h2_consume_connection(struct h2_session *session, size_t size);
 
-/* --- h2_frames.c: nghttp2's callbacks
- * -------------------------------------------------------------- */
+/* --- h2_frames.c: nghttp2's callbacks --- */
 enum err h2_frames_callbacks(nghttp2_session_callbacks **ret_callbacks);
 
 /* --- h2_guard.c: keepalive, abuse, draining */

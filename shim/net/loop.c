@@ -199,6 +199,7 @@ static void on_slices(uv_idle_t *slices)
 	while (!is_last && uv_hrtime() < end_ns) {
 		struct inbox_node *node = loop->later;
 
+		assert(node);
 		is_last = end_of_turn == &node->next;
 		loop->later = node->next;
 		if (!loop->later)

@@ -5,6 +5,7 @@
  * its member another peer URL, is refused with the words that come nearest. */
 #include "shim/rpc/rpc_internal.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -17,8 +18,7 @@ static const char *const *peer_urls(const struct rpc_server *server)
 	return server->config.peer_urls ? server->config.peer_urls : default_peer_urls;
 }
 
-/* --- the one member
- * -------------------------------------------------------------------------------- */
+/* --- the one member --- */
 
 static size_t count_urls(const char *const *urls)
 {
@@ -35,8 +35,10 @@ static char **copy_urls(struct arena *arena, const char *const *urls, size_t cou
 	char **copy = arena_calloc(arena, count + 1, sizeof(*copy));
 
 	for (size_t i = 0; copy && i < count; i++) {
-		size_t size = strlen(urls[i]) + 1;
+		size_t size;
 
+		assert(urls[i]);
+		size = strlen(urls[i]) + 1;
 		copy[i] = arena_alloc(arena, size);
 		if (!copy[i])
 			return NULL;
@@ -83,8 +85,7 @@ void cluster_member_list(struct call *call, struct bytes message)
 	rpc_reply_packed(call, &response.base);
 }
 
-/* --- what cannot be done
- * --------------------------------------------------------------------------- */
+/* --- what cannot be done --- */
 
 static bool is_scheme(const char *url, const char *scheme)
 {
@@ -140,8 +141,8 @@ static bool is_peer_url(const char *url)
 
 static bool is_own_peer_url(const struct rpc_server *server, const char *url)
 {
-	for (size_t i = 0; i < count_urls(peer_urls(server)); i++) {
-		if (!strcmp(peer_urls(server)[i], url))
+	for (const char *const *own = peer_urls(server); *own; own++) {
+		if (!strcmp(*own, url))
 			return true;
 	}
 	return false;

@@ -38,8 +38,7 @@ static enum err encode_answer(struct call *call, const struct lease_answer *answ
 	return ERR_OK;
 }
 
-/* --- LeaseGrant, LeaseRevoke
- * ---------------------------------------------------------------------- */
+/* --- LeaseGrant, LeaseRevoke --- */
 
 static void grant_reply(struct call *call, const struct op *op)
 {
@@ -98,8 +97,7 @@ void lease_revoke(struct call *call, struct bytes message)
 		rpc_submit(call, revoke_reply);
 }
 
-/* --- LeaseKeepAlive: one answer for each request, in order
- * ---------------------------------------- */
+/* --- LeaseKeepAlive: one answer for each request, in order --- */
 
 void lease_keep_alive(struct call *call, struct bytes message)
 {
@@ -131,8 +129,7 @@ void lease_keep_alive_half_close(struct call *call)
 	call_finish(call, STATUS_OK, NULL);
 }
 
-/* --- LeaseTimeToLive, LeaseLeases
- * ----------------------------------------------------------------- */
+/* --- LeaseTimeToLive, LeaseLeases --- */
 
 static size_t keys_size(const struct lease_info *info)
 {

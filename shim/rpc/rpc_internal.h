@@ -78,8 +78,7 @@ void rpc_job_give(struct rpc_server *server);
 enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 		       void (*reply)(struct rpc_job *job));
 
-/* --- alarms that are up (alarm.c)
- * ----------------------------------------------------------------- */
+/* --- alarms that are up (alarm.c) --- */
 
 #define RPC_ALARMS_MAX (RPC_FOREIGN_ALARMS_MAX + ALARM_CORRUPT)
 #define RPC_ALARM_TEXT_BYTES 64
@@ -94,8 +93,7 @@ size_t rpc_alarm_list(struct rpc_server *server, struct rpc_alarm *list);
 /* As Status tells of it. */
 void rpc_alarm_text(const struct rpc_alarm *alarm, char text[RPC_ALARM_TEXT_BYTES]);
 
-/* --- a big RangeResponse, sent as the peer takes it (range_source.c)
- * ------------------------------ */
+/* --- a big RangeResponse, sent as the peer takes it (range_source.c) --- */
 
 /* Takes the cursor, whatever the outcome, and answers the call. */
 void range_source_reply(struct call *call, struct range_cursor *cursor,
@@ -104,8 +102,7 @@ void range_source_reply(struct call *call, struct range_cursor *cursor,
 /* How long a client may take for an answer of that size, while its cursor keeps old rows alive. */
 uint64_t range_time_ms(uint64_t message_bytes);
 
-/* --- a part of rpc_server_init
- * --------------------------------------------------------------------- */
+/* --- a part of rpc_server_init --- */
 
 /* Removes what a crash in the middle of a snapshot left behind. */
 void snapshot_sweep(const char *snapshot_dir);

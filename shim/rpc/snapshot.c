@@ -55,8 +55,7 @@ static enum err disk_fault(const char *what, const char *path)
 	return fault(ERR_STORAGE, "cannot %s the snapshot %s: %s", what, path, strerror(errno));
 }
 
-/* --- WRITING
- * --------------------------------------------------------------------------------------- */
+/* --- WRITING --- */
 
 static enum err open_unnamed(struct snapshot *snapshot, const char *path)
 {
@@ -119,8 +118,7 @@ void snapshot_sweep(const char *snapshot_dir)
 	closedir(dir);
 }
 
-/* --- SENDING
- * --------------------------------------------------------------------------------------- */
+/* --- SENDING --- */
 
 static void snapshot_close(struct snapshot *snapshot, struct rpc_server *server)
 {

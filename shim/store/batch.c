@@ -206,6 +206,7 @@ static enum err stamp(struct batch *batch, const struct row_write *write, struct
 		old_value = old.kv.value;
 	}
 	/* After an invisible merge the newest row has the meta, the visible one the value. */
+	assert(newest || !visible);
 	if (visible && !visible->tombstone && visible->row != newest->row) {
 		e = batch_row(batch, visible->row, &old);
 		if (e)

@@ -59,6 +59,7 @@ static uint32_t value_crc(int64_t rev, struct bytes value)
 
 static uint32_t load_crc(const uint8_t *from)
 {
+	assert(from);
 	return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
 	       (uint32_t)from[3] << 24;
 }

@@ -8,9 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -61,6 +64,8 @@ type session struct {
 	steps   int
 	// accepted counts the differences that freshHash excuses.
 	accepted int
+	// stopping is set by a signal: the program at hand ends after its step, and what was seen is told.
+	stopping atomic.Bool
 }
 
 func main() {
@@ -70,6 +75,13 @@ func main() {
 		os.Exit(2)
 	}
 	s := &session{options: o, found: make(map[string][]*difference), counts: make(map[string]int), refused: make(map[string]int)}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		s.stopping.Store(true)
+		signal.Stop(signals)
+	}()
 	if err := s.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "difftest:", err)
 		os.Exit(2)
@@ -109,7 +121,7 @@ func (s *session) run() error {
 		_, err = s.once(s.seed, ops)
 		return err
 	}
-	for seed := s.seed; s.steps < s.requests; seed++ {
+	for seed := s.seed; s.steps < s.requests && !s.stopping.Load(); seed++ {
 		ran, err := s.once(seed, nil)
 		if err != nil {
 			return err
@@ -203,7 +215,7 @@ func (s *session) once(seed int64, ops []*op) ([]*op, error) {
 				break
 			}
 		}
-		if last {
+		if last || s.stopping.Load() {
 			break
 		}
 	}

@@ -40,8 +40,7 @@ void h2_send_pattern(struct call *call, size_t size)
 	call_send(call, &message);
 }
 
-/* --- sources
- * ---------------------------------------------------------------------------------------- */
+/* --- sources --- */
 
 struct echo_source {
 	struct echo_log *log;
@@ -85,8 +84,7 @@ static void reply_source(struct call *call, struct echo_log *log, size_t size, s
 	call_reply_source(call, size, &source);
 }
 
-/* --- handlers
- * --------------------------------------------------------------------------------------- */
+/* --- handlers --- */
 
 static struct echo_log *log_of(struct call *call)
 {
@@ -226,8 +224,7 @@ static const struct method methods[] = {
 	 on_writable, on_end},
 };
 
-/* --- around it
- * -------------------------------------------------------------------------------------- */
+/* --- around it --- */
 
 static void hook_started(void *context, const struct method *method)
 {

@@ -28,8 +28,7 @@ struct peer_stream *h2_peer_stream(struct h2_peer *peer, int32_t id)
 	return stream;
 }
 
-/* --- what comes
- * ----------------------------------------------------------------------------------- */
+/* --- what comes --- */
 
 static void copy_text(char out[PEER_TEXT_BYTES], const uint8_t *value, size_t size)
 {
@@ -117,8 +116,7 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *
 	return 0;
 }
 
-/* --- what goes
- * ------------------------------------------------------------------------------------ */
+/* --- what goes --- */
 
 static ssize_t read_upload(nghttp2_session *ng, int32_t id, uint8_t *out, size_t length,
 			   uint32_t *flags, nghttp2_data_source *source, void *context)
@@ -217,8 +215,7 @@ bool h2_peer_next(struct h2_peer *peer, int32_t id, size_t *offset, struct bytes
 	return true;
 }
 
-/* --- both ways
- * ------------------------------------------------------------------------------------ */
+/* --- both ways --- */
 
 /* A copy on the heap ends where the bytes end, so that reading beyond them is noticed. */
 static void feed_server(struct h2_peer *peer, struct bytes raw)

@@ -18,8 +18,7 @@
 #define PARAMETERS_MAX 64
 #define STATUS_TEXT_MAX 512
 
-/* --- just enough of protobuf
- * ------------------------------------------------------------------------ */
+/* --- just enough of protobuf --- */
 
 struct field {
 	uint32_t number;
@@ -172,8 +171,7 @@ static struct buffer payload_response(size_t size)
 	return out;
 }
 
-/* --- the service
- * ------------------------------------------------------------------------------------ */
+/* --- the service --- */
 
 static void empty_call(struct call *call, struct bytes message)
 {
@@ -278,8 +276,7 @@ static void on_http(void *context, const struct http_request *request, struct ht
 	ret_reply->content_type = "text/plain";
 }
 
-/* --- the program
- * ------------------------------------------------------------------------------------ */
+/* --- the program --- */
 
 static int port_from(int argc, char **argv)
 {

@@ -190,8 +190,7 @@ static void test_order_of_nested_transactions_matters(void **unused)
 	assert_int_equal(check_txn(&t4, 128), ERR_DUPLICATE_KEY);
 }
 
-/* --- against the obvious way: lists of all puts and deletes, every pair compared
- * ------------------ */
+/* --- against the obvious way: lists of all puts and deletes, every pair compared --- */
 
 #define LIST_MAX 4096
 
@@ -353,8 +352,7 @@ static void test_clashes_are_those_of_the_obvious_way(void **unused)
 	free(list);
 }
 
-/* --- costs and sizes
- * ------------------------------------------------------------------------------ */
+/* --- costs and sizes --- */
 
 static void test_costs(void **unused)
 {

@@ -169,8 +169,7 @@ static void test_unary_wrong_number_of_messages(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- streams
- * -------------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 static void test_client_stream(void **unused)
 {
@@ -298,8 +297,7 @@ static void test_send_after_half_close(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- flow control
- * ----------------------------------------------------------------------------------- */
+/* --- flow control --- */
 
 static void open_window(struct h2_fixture *f, int32_t id, size_t size)
 {
@@ -393,8 +391,7 @@ static void test_input_waits_while_full(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- sources
- * ---------------------------------------------------------------------------------------- */
+/* --- sources --- */
 
 static void test_source(void **unused)
 {
@@ -462,8 +459,7 @@ static void test_source_fails(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- ends
- * ------------------------------------------------------------------------------------------- */
+/* --- ends --- */
 
 static void test_cancel(void **unused)
 {
@@ -577,8 +573,7 @@ static void test_deadline_with_unsent(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- what a handler can ask
- * ------------------------------------------------------------------------- */
+/* --- what a handler can ask --- */
 
 static void test_context(void **unused)
 {
@@ -627,8 +622,7 @@ static void test_many_headers(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- from other threads
- * ----------------------------------------------------------------------------- */
+/* --- from other threads --- */
 
 static void answer_posted(struct call *call)
 {

@@ -137,8 +137,7 @@ static void test_message(void **unused)
 	assert_encoded(BYTES_LITERAL("a\xe2\x82"), "a%EF%BF%BD%EF%BF%BD");
 }
 
-/* --- reading messages
- * -------------------------------------------------------------------------------- */
+/* --- reading messages --- */
 
 struct source {
 	struct grpc_reader reader;

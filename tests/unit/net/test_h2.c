@@ -39,8 +39,7 @@ static void assert_shut(struct h2_fixture *f, uint32_t code, const char *reason)
 	assert_true(h2_is_done(f->session));
 }
 
-/* --- refusals
- * -------------------------------------------------------------------------------------- */
+/* --- refusals --- */
 
 struct refusal {
 	const char *method, *path, *content_type, *name, *value;
@@ -172,8 +171,7 @@ static void test_compressed_flag(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- headers
- * --------------------------------------------------------------------------------------- */
+/* --- headers --- */
 
 static void test_header_list_limit(void **unused)
 {
@@ -277,8 +275,7 @@ static void test_settings(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- plain HTTP
- * ------------------------------------------------------------------------------------ */
+/* --- plain HTTP --- */
 
 static void with_plain_http(struct h2_fixture *f)
 {
@@ -336,8 +333,7 @@ static void test_plain_http(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- keepalive
- * ------------------------------------------------------------------------------------- */
+/* --- keepalive --- */
 
 static void with_keepalive(struct h2_fixture *f)
 {
@@ -428,8 +424,7 @@ static void test_idle_pings(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- abuse
- * ----------------------------------------------------------------------------------------- */
+/* --- abuse --- */
 
 static void test_rapid_reset(void **unused)
 {
@@ -557,8 +552,7 @@ static void test_continuation_flood(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- broken peers
- * ----------------------------------------------------------------------------------- */
+/* --- broken peers --- */
 
 static void test_not_http2(void **unused)
 {
@@ -653,8 +647,7 @@ static void test_noise(void **unused)
 	}
 }
 
-/* --- the graceful end
- * ------------------------------------------------------------------------------- */
+/* --- the graceful end --- */
 
 static void test_drain(void **unused)
 {
@@ -711,8 +704,7 @@ static void test_drain_without_an_answer(void **unused)
 	h2_fixture_close(&f);
 }
 
-/* --- many at once
- * ------------------------------------------------------------------------------------ */
+/* --- many at once --- */
 
 static void test_thousand_calls(void **unused)
 {

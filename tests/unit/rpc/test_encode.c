@@ -107,8 +107,7 @@ static void random_response(struct rig_random *random, struct arena *arena, unsi
 	}
 }
 
-/* --- comparing
- * ------------------------------------------------------------------------------------ */
+/* --- comparing --- */
 
 static void assert_header(const Etcdserverpb__ResponseHeader *got, const struct wire_header *wanted)
 {
@@ -202,8 +201,7 @@ static void assert_txn(const Etcdserverpb__TxnResponse *got, const struct txn_re
 		assert_response(got->responses[i], &wanted->responses[i]);
 }
 
-/* --- tests
- * ------------------------------------------------------------------------------------------ */
+/* --- tests --- */
 
 static void test_answers_read_back_as_they_were(void **unused)
 {

@@ -214,8 +214,7 @@ static void test_compact(void **state)
 	assert_answer(rpc_rig_call(rig, KV_PATH("RangeStream"), &range.base), ERR_COMPACTED);
 }
 
-/* --- big answers
- * ---------------------------------------------------------------------------------- */
+/* --- big answers --- */
 
 #define BIG_COUNT 300
 
@@ -364,8 +363,7 @@ static void test_range_stream_of_nothing_is_one_message(void **state)
 	etcdserverpb__range_stream_response__free_unpacked(response, NULL);
 }
 
-/* --- bad ends
- * --------------------------------------------------------------------------------------- */
+/* --- bad ends --- */
 
 static void test_a_connection_lost_during_a_write(void **state)
 {

@@ -20,8 +20,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- Lease
- * ----------------------------------------------------------------------------------------- */
+/* --- Lease --- */
 
 static void test_lease_grant_and_revoke(void **state)
 {
@@ -136,8 +135,7 @@ static void test_keep_alive_ends_with_a_malformed_request(void **state)
 	assert_int_equal(rpc_rig_finish(rig, id)->grpc_status, STATUS_INTERNAL);
 }
 
-/* --- Cluster
- * --------------------------------------------------------------------------------------- */
+/* --- Cluster --- */
 
 static void test_member_list(void **state)
 {
@@ -207,8 +205,7 @@ static void test_members_cannot_change(void **state)
 			 STATUS_UNIMPLEMENTED);
 }
 
-/* --- Maintenance: Status and alarms
- * ------------------------------------------------------------------ */
+/* --- Maintenance: Status and alarms --- */
 
 static Etcdserverpb__StatusResponse *status(struct rpc_rig *rig)
 {
@@ -315,8 +312,7 @@ static void test_alarms_in_the_name_of_others(void **state)
 	assert_int_equal(alarm_call(rig, GET, 0, ALARM_NONE), RPC_FOREIGN_ALARMS_MAX);
 }
 
-/* --- Maintenance: the rest
- * ---------------------------------------------------------------------------- */
+/* --- Maintenance: the rest --- */
 
 static void test_defragment_and_move_leader(void **state)
 {
@@ -397,8 +393,7 @@ static void test_downgrade(void **state)
 	downgrade(rig, 3, "", ERR_UNKNOWN_METHOD);
 }
 
-/* --- Snapshot
- * ------------------------------------------------------------------------------------------ */
+/* --- Snapshot --- */
 
 static size_t count_files(const char *path)
 {
@@ -473,8 +468,7 @@ static void test_a_snapshot_that_nobody_waits_for(void **state)
 	assert_int_equal(count_files(rig->store.dir), files);
 }
 
-/* --- health, and what is not served
- * --------------------------------------------------------------------- */
+/* --- health, and what is not served --- */
 
 static void test_health(void **state)
 {
