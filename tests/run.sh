@@ -21,7 +21,9 @@ part() {
 	f=$(sed -E 's/.* ([0-9]+) failed.*/\1/' <<<"${line:-0 passed, 0 failed}")
 	s=$(sed -nE 's/.* ([0-9]+) skipped$/\1/p' <<<"$line")
 	s=${s:-0}
-	if [ $code -ne 0 ] && [ "$f" -eq 0 ]; then
+	if [ $code -eq 77 ] && [ "$f" -eq 0 ]; then
+		s=$((s > 0 ? s : 1)) # it cannot run on this machine and has said why
+	elif [ $code -ne 0 ] && [ "$f" -eq 0 ]; then
 		f=1 # it broke off without counting
 	fi
 	if [ "${REQUIRE_ALL:-}" = 1 ] && [ "$s" -gt 0 ]; then
@@ -38,7 +40,7 @@ part unit tests/run-unit.sh build/release
 part commandline tests/commandline/run.sh
 part etcdctl tests/etcdctl/run.sh
 part conformance tests/conformance/run.sh
-part differential tests/differential/run.sh --requests 50000
+part differential tests/differential/run.sh --requests 30000
 
 echo
 if [ $skipped -gt 0 ]; then

@@ -44,10 +44,11 @@ type lease struct {
 
 // runner executes steps on both servers and keeps what it learned from A.
 type runner struct {
-	sides   [2]*side
-	streams map[int]*watchPair
-	rev     int64
-	compact int64 // newest compacted revision; 0 when none
+	sides       [2]*side
+	streams     map[int]*watchPair
+	rev         int64
+	compact     int64 // newest compacted revision; 0 when none
+	compactions int   // how many were made
 	// compacted are all revisions that were compacted.
 	compacted map[int64]bool
 	accepted  int
@@ -235,6 +236,7 @@ func (r *runner) learn(req, resp proto.Message) {
 	switch q := req.(type) {
 	case *pb.CompactionRequest:
 		r.compact = q.Revision
+		r.compactions++
 		r.compacted[q.Revision] = true
 		if !q.Physical {
 			r.loose = time.Now()

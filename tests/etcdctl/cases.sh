@@ -234,7 +234,7 @@ case_watch_interactive() {
 case_lease() {
 	local id pid
 	id=$(ctl lease grant 600 | sed -n 's/^lease \([0-9a-f]*\) granted.*/\1/p')
-	echo "id has ${#id} digits" | sed 's/1[56]/15 or 16/'
+	echo "id has ${#id} digits" | sed 's/1[2-6]/12 to 16/'
 	ctl lease grant 1 | sed 's/^lease [0-9a-f]* /lease ID /'
 	ctl lease grant 0 | sed 's/^lease [0-9a-f]* /lease ID /'
 	ctl lease grant 9000000001

@@ -152,8 +152,8 @@ normal() {
 		-e 's/"(dbSize|dbSizeInUse|raft_term|raftTerm|raftIndex|raftAppliedIndex)":[0-9]+/"\1":N/g' \
 		-e 's/^"(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Size)" : [0-9]+/"\1" : N/' \
 		-e 's/\b[0-9.]+ [kM]B\b/SIZE/g; s/\b[0-9]+%/USE/; s/(true|false), (true|false), [0-9]+, [0-9]+, [0-9]+,/\1, \2, RAFT,/' -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?[+0-9:]*/TIME/g' \
-		-e "s/(Peer.Addr|LocalAddr): '[^']*'/\1/g" -e 's/"(ID|id|lease)":[0-9]{15,}/"\1":LEASE/g' -e 's/^"Lease" : [0-9]{15,}/"Lease" : LEASE/' \
-		-e 's/\b[0-9a-f]{15,16}\b/LEASE/g' -e 's/remaining\([0-9]+s\)/remaining/' -e 's/"ttl":[0-9]+/"ttl":N/' \
+		-e "s/(Peer.Addr|LocalAddr): '[^']*'/\1/g" -e 's/"(ID|id|lease)":[0-9]{12,}/"\1":LEASE/g' -e 's/^"Lease" : [0-9]{12,}/"Lease" : LEASE/' \
+		-e 's/\b[0-9a-f]{12,16}\b/LEASE/g' -e 's/remaining\([0-9]+s\)/remaining/' -e 's/"ttl":[0-9]+/"ttl":N/' \
 		-e 's/(retry-attempt|attempt)":[0-9]+/attempt":N/; s/"target":"etcd-endpoints:[^"]*"/"target":T/' \
 		-e '/^(┌|│|├|└)/{s/(─)+/─/g; s/ +/ /g}' "$4"
 }
