@@ -641,7 +641,8 @@ static int by_row(const void *left, const void *right)
 
 static struct event event_of(const struct model_key *key, const struct model_version *version)
 {
-	bool is_create = !version->tombstone && version->kv.create_revision == version->main_revision;
+	bool is_create =
+		!version->tombstone && version->kv.create_revision == version->main_revision;
 	const struct model_version *before =
 		is_create ? NULL : live_at(key, version->main_revision - 1);
 	struct event event = {.type = version->tombstone ? EVENT_DELETE : EVENT_PUT,
