@@ -93,6 +93,10 @@ ok "only the owner reads the data" [ "$(stat -c %a "$work"/data/kedge.db* | sort
 put
 ok "a put is answered with status 0" says 'grpc-status: 0' "$work/headers"
 ok "and read back" grep -q 'a*62' <<<"$(get_a)"
+# delete_range a.. and put a with ignore_value in one transaction: this ends an etcd 3.7.3 for good
+grpc etcdserverpb.KV/Txn 12081a060a0161120100120712050a01612801 >/dev/null
+ok "a transaction that takes its own ground away is refused" says 'key not found' "$work/headers"
+ok "and leaves nothing behind" grep -q 'a*62' <<<"$(get_a)"
 grpc etcdserverpb.KV/Nope "" >/dev/null
 ok "unknown method is Unimplemented" says 'grpc-status: 12' "$work/headers"
 grpc etcdserverpb.KV/Put "0a" >/dev/null
