@@ -16,6 +16,7 @@ PKGS := libuv libnghttp2 libssl libcrypto libprotobuf-c sqlite3 zlib yaml-0.1
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lpthread -lm
 
+JOBS := $(shell nproc)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CPPFLAGS := -D_GNU_SOURCE -I. -I$(GEN) $(PKG_CFLAGS)
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
@@ -102,11 +103,11 @@ $(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
 # Set-up first, then a second make that sees what was installed.
 
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@deploy/run.sh build/kedge
 
 test: deps
-	@$(MAKE) --no-print-directory all test-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
 	@tests/run.sh
 
 .PHONY: test-programs
@@ -116,7 +117,7 @@ unit: $(UNIT)
 	@tests/run-unit.sh $(OUT)
 
 test-kube: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tests/kube/all.sh $(if $(SHORT),--short)
 
 # --- the text keeps the rules -----------------------------------------------------------------
