@@ -72,8 +72,8 @@ $(OUT)/%.o: %.c $(GEN_C)
 	@echo "  CC    $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-# Code made by protoc-c is not ours to warn about.
-$(OUT)/api/proto/%.pb-c.o: $(GEN)/api/proto/%.pb-c.c
+# Code made by protoc-c is not ours to warn about.  Its files include each other, so all come first.
+$(OUT)/api/proto/%.pb-c.o: $(GEN)/api/proto/%.pb-c.c $(GEN_C)
 	@mkdir -p $(@D)
 	@$(CC) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CFLAGS)) -MMD -MP -c $< -o $@
 

@@ -172,8 +172,7 @@ static enum err add_deletes(struct written *written, struct written *from)
 	return e;
 }
 
-/* --- the deletes and puts of one level ---------------------------------------------------------
- */
+/* --- the deletes and puts of one level --- */
 
 static bool is_range(const struct delete_op *op)
 {
@@ -231,8 +230,7 @@ static enum err gather_puts(struct written *written, const struct request *reque
 	return e;
 }
 
-/* --- all levels --------------------------------------------------------------------------------
- */
+/* --- all levels --- */
 
 static enum err check_branch(const struct request *requests, size_t count, struct written *written);
 

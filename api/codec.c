@@ -20,8 +20,7 @@ static enum err finish(struct codec *codec, const struct reader *reader)
 	return ERR_OK;
 }
 
-/* --- plain requests ----------------------------------------------------------------------------
- */
+/* --- plain requests --- */
 
 static void range_number(struct range_op *op, uint32_t number, uint64_t value)
 {
@@ -150,8 +149,7 @@ enum err codec_numbers(struct codec *codec, struct bytes message, uint64_t *ret_
 	return finish(codec, &reader);
 }
 
-/* --- the rare ones, through protobuf-c ---------------------------------------------------------
- */
+/* --- the rare ones, through protobuf-c --- */
 
 /* protobuf-c does not look at the contents of strings; proto3 wants UTF-8. */
 static enum err scan_strings(struct codec *codec, const ProtobufCMessageDescriptor *type,

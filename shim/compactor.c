@@ -23,15 +23,11 @@ struct compactor {
 	bool periodic;
 	int64_t keep_revisions;
 	uint64_t period_ms;
+	int ticks; /* since the last compaction */
 	size_t samples_wanted;
 	size_t sample_count;
 	int64_t *samples; /* heads, oldest first; samples_wanted of them */
 };
-
-int64_t compactor_choose(const int64_t *samples, size_t count, size_t wanted)
-{
-	return count >= wanted && wanted ? samples[0] : 0;
-}
 
 static void compacted(struct op *op)
 {
@@ -79,8 +75,12 @@ static void on_tick(struct loop_timer *timer)
 		return;
 	}
 	remember(compactor, head);
-	compact_to(compactor, compactor_choose(compactor->samples, compactor->sample_count,
-					       compactor->samples_wanted));
+	compactor->ticks++;
+	if (compactor->sample_count < compactor->samples_wanted ||
+	    compactor->ticks < SAMPLES_PER_RETENTION)
+		return;
+	compactor->ticks = 0;
+	compact_to(compactor, compactor->samples[0]);
 }
 
 /* "30" is hours in periodic mode, as etcd reads it. */
@@ -103,7 +103,8 @@ static bool parse_retention(struct compactor *compactor, const char *retention)
 	 */
 	period_ns = (retention_ns > HOUR_NS ? HOUR_NS : retention_ns) / SAMPLES_PER_RETENTION;
 	compactor->period_ms = (uint64_t)(period_ns / NS_PER_MS) + !(period_ns / NS_PER_MS);
-	compactor->samples_wanted = (size_t)(retention_ns / period_ns);
+	/* One more, so that the oldest is a whole retention old. */
+	compactor->samples_wanted = (size_t)(retention_ns / period_ns) + 1;
 	return compactor->samples_wanted <= COMPACTOR_SAMPLES_MAX;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compactor.h - automatic compaction, etcd's --auto-compaction-mode and -retention.
  *
- * periodic: the revision that was the head one retention ago is compacted, looked at ten times per
- * retention (per hour at most).  revision: every five minutes all but the newest N revisions.
+ * periodic: the head is remembered ten times per retention (per hour, where that is longer), and
+ * once per retention (hour) the one that is a whole retention old is compacted.
+ * revision: every five minutes all but the newest N revisions are compacted.
  * Ownership: started and stopped by serve.c.  Threads: the loop's; the op goes to the writer.
  * Limits: COMPACTOR_SAMPLES_MAX remembered heads. */
 #ifndef SHIM_COMPACTOR_H
@@ -22,8 +23,5 @@ void compactor_start(struct compactor *compactor,
 		     struct loop *loop);	  /* on the loop; accepts NULL */
 void compactor_stop(struct compactor *compactor); /* on the loop; accepts NULL */
 void compactor_free(struct compactor *compactor); /* after the store was stopped */
-
-/* The pure part: which revision to compact, given heads sampled every period (oldest first). */
-int64_t compactor_choose(const int64_t *samples, size_t count, size_t wanted);
 
 #endif

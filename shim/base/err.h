@@ -73,15 +73,10 @@ enum status {
 	  "etcdserver: wrong downgrade target version format")                                     \
 	X(DOWNGRADE_TARGET, ANSWER, STATUS_INVALID_ARGUMENT,                                       \
 	  "etcdserver: invalid downgrade target version")                                          \
-	X(DOWNGRADE_IN_PROGRESS, ANSWER, STATUS_FAILED_PRECONDITION,                               \
-	  "etcdserver: cluster has a downgrade job in progress")                                   \
 	X(UNKNOWN_METHOD, ANSWER, STATUS_UNKNOWN, "etcdserver: unknown method")                    \
-	X(AUTH_DISABLED, ANSWER, STATUS_FAILED_PRECONDITION,                                       \
-	  "etcdserver: authentication is not enabled")                                             \
 	X(STOPPED, ANSWER, STATUS_UNAVAILABLE, "etcdserver: server stopped")                       \
 	X(TIMEOUT, ANSWER, STATUS_UNAVAILABLE, "etcdserver: request timed out")                    \
 	X(CORRUPT, ANSWER, STATUS_DATA_LOSS, "etcdserver: corrupt cluster")                        \
-	X(WATCH_CANCELED, ANSWER, STATUS_CANCELLED, "etcdserver: watch canceled")                  \
 	X(STREAM_SORT, ANSWER, STATUS_UNIMPLEMENTED,                                               \
 	  "RangeStream does not support custom sort orders")                                       \
 	X(STREAM_FILTER, ANSWER, STATUS_UNIMPLEMENTED,                                             \

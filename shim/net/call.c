@@ -129,8 +129,7 @@ bool call_header_add(struct call *call, nghttp2_rcbuf *name, nghttp2_rcbuf *valu
 	return true;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 void call_end(struct call *call, enum status status)
 {

@@ -121,8 +121,7 @@ struct call {
 	void (*posted)(struct call *call);
 };
 
-/* --- call.c: life --------------------------------------------------------------------------------
- */
+/* --- call.c: life --- */
 
 /* A call in phase HEADERS with one reference, the session's; NULL when memory is out. */
 struct call *call_new(struct h2_session *session, int32_t stream_id);

@@ -4,8 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* --- which method -------------------------------------------------------------------------------
- */
+/* --- which method --- */
 
 static bool method_matches(const struct method *method, struct bytes service, struct bytes name)
 {

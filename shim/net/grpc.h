@@ -39,8 +39,7 @@ bool grpc_message_is_plain(struct bytes text); /* goes out as it is */
 enum grpc_encoding { GRPC_IDENTITY, GRPC_GZIP, GRPC_UNKNOWN_ENCODING };
 enum grpc_encoding grpc_encoding_parse(struct bytes value);
 
-/* --- messages out of a run of bytes ------------------------------------------------------------
- */
+/* --- messages out of a run of bytes --- */
 
 struct grpc_reader {
 	size_t bytes_max;

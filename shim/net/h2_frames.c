@@ -13,8 +13,7 @@ static struct call *stream_call(struct h2_session *session, int32_t stream_id)
 	return nghttp2_session_get_stream_user_data(session->ng, stream_id);
 }
 
-/* --- request headers ----------------------------------------------------------------------------
- */
+/* --- request headers --- */
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
 {

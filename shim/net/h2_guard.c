@@ -51,8 +51,7 @@ void h2_deadlines_run(struct h2_session *session)
 	}
 }
 
-/* --- keepalive ----------------------------------------------------------------------------------
- */
+/* --- keepalive --- */
 
 static int64_t keepalive_due_ns(const struct h2_session *session)
 {

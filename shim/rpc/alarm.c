@@ -24,8 +24,7 @@ struct alarm_call {
 
 static_assert(sizeof(struct alarm_call) <= ALARM_STATE_BYTES, "room of the call");
 
-/* --- who raised what ---------------------------------------------------------------------------
- */
+/* --- who raised what --- */
 
 static size_t find_foreign(const struct rpc_alarms *alarms, enum alarm alarm, uint64_t member_id)
 {
@@ -130,8 +129,7 @@ void rpc_alarm_text(const struct rpc_alarm *alarm, char text[RPC_ALARM_TEXT_BYTE
 		snprintf(text, RPC_ALARM_TEXT_BYTES, "alarm:%s", name);
 }
 
-/* --- the call ------------------------------------------------------------------------------------
- */
+/* --- the call --- */
 
 static size_t member_size(const struct rpc_alarm *alarm)
 {

@@ -23,8 +23,7 @@ static void wrote(struct buffer *out, const uint8_t *end, uint64_t size)
 	out->size += (size_t)size;
 }
 
-/* --- parts that several answers share ----------------------------------------------------------
- */
+/* --- parts that several answers share --- */
 
 static size_t header_field_size(const struct wire_header *header)
 {
@@ -88,8 +87,7 @@ uint8_t *encode_kv_head(uint8_t *to, const struct kv *kv)
 	return wire_put_kv_head(to, kv);
 }
 
-/* --- the bodies of the plain answers ------------------------------------------------------------
- */
+/* --- the bodies of the plain answers --- */
 
 static size_t range_size(const struct wire_header *header, const struct range_result *result)
 {
@@ -289,8 +287,7 @@ enum err encode_txn(const struct wire_header *header, const struct txn_result *r
 	return e;
 }
 
-/* --- a RangeResponse out of a cursor ------------------------------------------------------------
- */
+/* --- a RangeResponse out of a cursor --- */
 
 size_t encode_part_kv_size(const struct range_cursor *cursor, size_t index)
 {

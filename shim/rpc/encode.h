@@ -20,8 +20,7 @@ enum err encode_delete(const struct wire_header *header, const struct delete_res
 enum err encode_txn(const struct wire_header *header, const struct txn_result *result,
 		    struct arena *arena, struct buffer *out);
 
-/* --- a RangeResponse out of a cursor ------------------------------------------------------------
- */
+/* --- a RangeResponse out of a cursor --- */
 
 /* Some of the cursor's kvs, with header, more and count only where `header` is not NULL. */
 struct range_part {

@@ -19,8 +19,7 @@ static void reply_or_fail(struct call *call, enum err e, struct buffer *out)
 	}
 }
 
-/* --- Range ---------------------------------------------------------------------------------------
- */
+/* --- Range --- */
 
 static void range_one(struct call *call, const struct range_op *op)
 {
@@ -82,8 +81,7 @@ void kv_range(struct call *call, struct bytes message)
 		range_many(call, &op);
 }
 
-/* --- Put -----------------------------------------------------------------------------------------
- */
+/* --- Put --- */
 
 static void put_reply(struct call *call, const struct op *op)
 {
@@ -117,8 +115,7 @@ void kv_put(struct call *call, struct bytes message)
 		rpc_submit(call, put_reply);
 }
 
-/* --- DeleteRange ---------------------------------------------------------------------------------
- */
+/* --- DeleteRange --- */
 
 static void delete_reply(struct call *call, const struct op *op)
 {
@@ -149,8 +146,7 @@ void kv_delete_range(struct call *call, struct bytes message)
 		rpc_submit(call, delete_reply);
 }
 
-/* --- Txn -----------------------------------------------------------------------------------------
- */
+/* --- Txn --- */
 
 static void txn_reply(struct call *call, const struct op *op)
 {
@@ -191,8 +187,7 @@ void kv_txn(struct call *call, struct bytes message)
 		rpc_submit(call, txn_reply);
 }
 
-/* --- Compact -------------------------------------------------------------------------------------
- */
+/* --- Compact --- */
 
 static void compact_reply(struct call *call, const struct op *op)
 {

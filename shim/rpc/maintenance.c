@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Status --------------------------------------------------------------------------------------
- */
+/* --- Status --- */
 
 static char *copy_text(struct arena *arena, const char *text)
 {
@@ -73,8 +72,7 @@ void maintenance_status(struct call *call, struct bytes message)
 	rpc_reply_packed(call, &response.base);
 }
 
-/* --- Defragment ----------------------------------------------------------------------------------
- */
+/* --- Defragment --- */
 
 static void defragment_reply(struct call *call, const struct op *op)
 {
@@ -94,8 +92,7 @@ void maintenance_defragment(struct call *call, struct bytes message)
 	rpc_submit(call, defragment_reply);
 }
 
-/* --- MoveLeader ----------------------------------------------------------------------------------
- */
+/* --- MoveLeader --- */
 
 void maintenance_move_leader(struct call *call, struct bytes message)
 {
@@ -110,8 +107,7 @@ void maintenance_move_leader(struct call *call, struct bytes message)
 		call_fail(call, ERR_BAD_LEADER_TRANSFEREE);
 }
 
-/* --- Downgrade -----------------------------------------------------------------------------------
- */
+/* --- Downgrade --- */
 
 struct version {
 	long long number[3]; /* major, minor, patch */

@@ -6,8 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* --- answers ------------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 struct wire_header rpc_header(const struct rpc_server *server, int64_t revision)
 {
@@ -94,8 +93,7 @@ enum err rpc_check_size(const struct rpc_server *server, struct bytes message)
 			  server->config.request_bytes_max);
 }
 
-/* --- a write to the store and back --------------------------------------------------------------
- */
+/* --- a write to the store and back --- */
 
 static void write_back(struct call *call) /* loop */
 {
@@ -145,8 +143,7 @@ void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct
 	}
 }
 
-/* --- jobs that read everything -------------------------------------------------------------------
- */
+/* --- jobs that read everything --- */
 
 static void job_work(struct loop_job *loop_job) /* pool thread */
 {
@@ -207,8 +204,7 @@ enum err rpc_start_job(struct call *call, void (*work)(struct rpc_job *job),
 	return e;
 }
 
-/* --- life ----------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *config)
 {

@@ -38,8 +38,7 @@ bool rpc_take_numbers(struct call *call, struct bytes message, uint64_t *ret_num
 /* etcd's limit for what goes through its log. */
 enum err rpc_check_size(const struct rpc_server *server, struct bytes message);
 
-/* --- a write: the state of its call ------------------------------------------------------------
- */
+/* --- a write: the state of its call --- */
 
 struct rpc_write {
 	struct op op;
@@ -56,8 +55,7 @@ struct op *rpc_op(struct call *call, enum op_kind kind);
 /* Gives it to the writer.  The call's memory stays until the op is back. */
 void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct op *op));
 
-/* --- a job on a pool thread: the state of its call begins with it -------------------------------
- */
+/* --- a job on a pool thread: the state of its call begins with it --- */
 
 struct rpc_job {
 	struct loop_job job;
@@ -107,8 +105,7 @@ uint64_t range_time_ms(uint64_t message_bytes);
 /* Removes what a crash in the middle of a snapshot left behind. */
 void snapshot_sweep(const char *snapshot_dir);
 
-/* --- handlers, by file --------------------------------------------------------------------------
- */
+/* --- handlers, by file --- */
 
 /* kv.c */
 void kv_range(struct call *call, struct bytes message);

@@ -46,8 +46,7 @@ static inline size_t wire_tag_size(unsigned field)
 	return wire_varint_size(wire_tag(field, WIRE_VARINT));
 }
 
-/* --- scalars; int64 goes as its two's complement -----------------------------------------------
- */
+/* --- scalars; int64 goes as its two's complement --- */
 
 static inline size_t wire_uint_size(unsigned field, uint64_t value)
 {
@@ -72,8 +71,7 @@ static inline uint8_t *wire_put_int(uint8_t *to, unsigned field, int64_t value)
 	return wire_put_uint(to, field, (uint64_t)value);
 }
 
-/* --- runs of bytes and embedded messages --------------------------------------------------------
- */
+/* --- runs of bytes and embedded messages --- */
 
 /* An embedded message is written also when it is empty: its presence means something. */
 static inline size_t wire_message_size(unsigned field, size_t size)
@@ -107,8 +105,7 @@ static inline uint8_t *wire_put_bytes(uint8_t *to, unsigned field, struct bytes 
 	return wire_put_raw(wire_put_message(to, field, bytes.size), bytes);
 }
 
-/* --- what every service shares ------------------------------------------------------------------
- */
+/* --- what every service shares --- */
 
 size_t wire_header_size(const struct wire_header *header); /* of the contents, without the tag */
 uint8_t *wire_put_header(uint8_t *to, const struct wire_header *header);

@@ -12,8 +12,7 @@
 
 static_assert(DB_PAGE_BYTES % SNAPSHOT_BLOCK_BYTES == 0, "a database is a whole number of blocks");
 
-/* --- a file that appears whole or not at all ---------------------------------------------------
- */
+/* --- a file that appears whole or not at all --- */
 
 /* No journal and no syncs on the way: the file has no name yet, and is synced before it gets one.
  */

@@ -9,8 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* --- a chained hash table of nodes that live inside their objects ------------------------------
- */
+/* --- a chained hash table of nodes that live inside their objects --- */
 
 #define TABLE_BUCKETS_FIRST 64 /* a power of two, as ever after */
 

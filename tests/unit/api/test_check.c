@@ -41,8 +41,7 @@
 		.success = (then_), .success_count = COUNT(then_)                                  \
 	}
 
-/* --- one request --------------------------------------------------------------------------------
- */
+/* --- one request --- */
 
 static void test_range(void **unused)
 {
@@ -93,8 +92,7 @@ static void test_put_and_delete(void **unused)
 	assert_int_equal(check_delete(&delete), ERR_OK);
 }
 
-/* --- transactions --------------------------------------------------------------------------------
- */
+/* --- transactions --- */
 
 static void test_txn_members_are_checked_in_order(void **unused)
 {

@@ -64,8 +64,7 @@ static struct bytes raw(struct fixture *f, const char *text, size_t size)
 	return bytes_of(f->room, size);
 }
 
-/* --- plain requests ----------------------------------------------------------------------------
- */
+/* --- plain requests --- */
 
 static void test_range_reads_every_field(void **unused)
 {
@@ -246,8 +245,7 @@ static void test_groups_inside_groups_are_bounded(void **unused)
 	close_fixture(&f);
 }
 
-/* --- transactions ------------------------------------------------------------------------------
- */
+/* --- transactions --- */
 
 static void test_txn_reads_all_members(void **unused)
 {
@@ -459,8 +457,7 @@ static void test_random_bytes_do_no_harm(void **unused)
 	close_fixture(&f);
 }
 
-/* --- the rare ones ------------------------------------------------------------------------------
- */
+/* --- the rare ones --- */
 
 static void test_unpack_takes_all_memory_from_the_arena(void **unused)
 {

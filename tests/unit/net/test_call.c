@@ -39,8 +39,7 @@ static struct bytes only_message(struct h2_fixture *f, int32_t id)
 	return message;
 }
 
-/* --- unary --------------------------------------------------------------------------------------
- */
+/* --- unary --- */
 
 static void test_unary_echo(void **unused)
 {

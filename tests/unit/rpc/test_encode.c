@@ -17,8 +17,7 @@
 static const struct wire_header header = {
 	.cluster_id = UINT64_MAX, .member_id = 2, .revision = 3, .raft_term = 4};
 
-/* --- random results ------------------------------------------------------------------------------
- */
+/* --- random results --- */
 
 static struct bytes random_bytes(struct rig_random *random, struct arena *arena, size_t size)
 {

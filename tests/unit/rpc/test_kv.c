@@ -25,8 +25,7 @@ static struct peer_stream *put(struct rpc_rig *rig, const char *key, const char 
 	return rpc_rig_call(rig, KV_PATH("Put"), &request.base);
 }
 
-/* --- Put, Range, DeleteRange -------------------------------------------------------------------
- */
+/* --- Put, Range, DeleteRange --- */
 
 static void test_put_and_range(void **state)
 {
@@ -149,8 +148,7 @@ static void test_too_large_is_measured_with_its_envelope(void **state)
 	free(request.value.data);
 }
 
-/* --- Txn, Compact --------------------------------------------------------------------------------
- */
+/* --- Txn, Compact --- */
 
 static void test_txn_as_kube_apiserver_sends_it(void **state)
 {

@@ -25,8 +25,7 @@
 
 #include <cmocka.h>
 
-/* --- the fake call ------------------------------------------------------------------------------
- */
+/* --- the fake call --- */
 
 #define SENT_MAX 64
 
@@ -125,8 +124,7 @@ void call_post(struct call *call, void (*fn)(struct call *call))
 	loop_post(call->loop, &call->task);
 }
 
-/* --- the fixture --------------------------------------------------------------------------------
- */
+/* --- the fixture --- */
 
 static int setup(void **state)
 {
@@ -258,8 +256,7 @@ static void expect_nothing(struct call *call)
 	assert_int_equal(call->read_count, call->sent_count);
 }
 
-/* --- tests --------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void test_a_put_is_told_in_full(void **state)
 {

@@ -117,8 +117,7 @@ static struct paths snapshot_make(struct fixture *fixture)
 	return paths;
 }
 
-/* --- what is in a snapshot ---------------------------------------------------------------------
- */
+/* --- what is in a snapshot --- */
 
 static void a_snapshot_is_whole_and_private(void **state)
 {
@@ -212,8 +211,7 @@ static void a_damaged_store_gives_no_snapshot(void **state)
 	assert_false(path_exists(paths.snapshot));
 }
 
-/* --- what a restore makes of it -----------------------------------------------------------------
- */
+/* --- what a restore makes of it --- */
 
 static int64_t query_number(struct conn *conn, const char *sql)
 {
@@ -379,8 +377,7 @@ static void the_checksum_of_etcdctl_is_verified(void **state)
 	free(data);
 }
 
-/* --- what is refused ----------------------------------------------------------------------------
- */
+/* --- what is refused --- */
 
 static void refuse(struct paths *paths, const char *path, const char *word)
 {
@@ -623,8 +620,7 @@ static void a_commit_not_yet_published_is_in_it(void **state)
 	assert_int_equal(info.total_keys, 7);
 }
 
-/* --- a snapshot while others write ---------------------------------------------------------------
- */
+/* --- a snapshot while others write --- */
 
 struct busy_writer {
 	struct fixture *fixture;

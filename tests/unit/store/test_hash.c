@@ -3,8 +3,7 @@
 #include "shim/base/crc32c.h"
 #include "tests/unit/store/fixture.h"
 
-/* --- the histories of etcd's own test (server/storage/mvcc/hash_test.go, Apache-2.0) -------------
- */
+/* --- the histories of etcd's own test (server/storage/mvcc/hash_test.go, Apache-2.0) --- */
 
 #define CYCLE 71
 #define TOTAL 1210
@@ -89,8 +88,7 @@ static void hash_kv_of_the_newest_is_etcds(void **state)
 	check_history(*state, expected, true);
 }
 
-/* --- a random history, run through etcd 3.7.3's mvcc store as well -------------------------------
- */
+/* --- a random history, run through etcd 3.7.3's mvcc store as well --- */
 
 #define RANDOM_KEYS 40
 #define RANDOM_VALUE_BYTES 300
@@ -227,8 +225,7 @@ static void hash_kv_of_a_random_history_is_etcds(void **state)
 	assert_int_equal(program.asked, sizeof(random_expected) / sizeof(random_expected[0]));
 }
 
-/* --- single cases ------------------------------------------------------------------------------
- */
+/* --- single cases --- */
 
 static void revisions_are_checked_as_in_etcd(void **state)
 {
