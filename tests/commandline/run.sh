@@ -3,6 +3,8 @@
 # run.sh [KEDGE] : the program as a person or a launcher uses it: verbs, flags, exit statuses, bad
 # input, signals, sockets, TLS.  Needs curl and openssl; talks gRPC with hand-made messages.
 set -u
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 kedge=$(realpath "${1:-build/kedge}")
 work=$(mktemp -d)
 passed=0 failed=0
@@ -21,7 +23,6 @@ ok() { # NAME CONDITION...
 	fi
 }
 says() { grep -q -- "$1" "$2" || { echo "  no \"$1\" in: $(tail -n 3 "$2")"; return 1; }; }
-free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
 
 port=$(free_port)
 url=http://127.0.0.1:$port

@@ -7,8 +7,8 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$root/tests/kube/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$root/tests/lib.sh"
 
 usage() {
 	cat <<USAGE
@@ -75,15 +75,6 @@ case $? in
 "$SKIPPED") finish "the Go modules of the tools cannot be fetched" ;;
 *) failed=1; finish ;;
 esac
-
-free_port() {
-	local port
-	while :; do
-		port=$((12000 + RANDOM % 20000))
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
 
 # serve NAME PORT COMMAND...: starts a server and waits until the port answers.
 serve() {

@@ -6,8 +6,8 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$root/tests/kube/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$root/tests/lib.sh"
 
 usage() {
 	cat <<USAGE

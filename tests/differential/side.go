@@ -84,16 +84,21 @@ type side struct {
 	memberID, clusterID, term uint64
 }
 
-// freePort picks a port below those the kernel hands to outgoing connections, so that nobody takes it
-// while the server that has it is being restarted.
+// nextPort counts through the ports below those the kernel hands to outgoing connections. No port comes
+// twice in a row: of two servers that were given the same one, both sides would talk to the first.
+var nextPort = 12000 + rand.Intn(20000)
+
+// freePort picks a port that stays ours while the server that has it is being restarted.
 func freePort() (int, error) {
 	for range 100 {
-		port := 12000 + rand.Intn(20000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if nextPort++; nextPort >= 32000 {
+			nextPort = 12000
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", nextPort))
 		if err != nil {
 			continue
 		}
-		return port, l.Close()
+		return nextPort, l.Close()
 	}
 	return 0, errors.New("no free port between 12000 and 32000")
 }

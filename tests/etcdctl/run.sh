@@ -7,8 +7,8 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$root/tests/kube/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$root/tests/lib.sh"
 # shellcheck source=tests/etcdctl/cases.sh
 . "$here/cases.sh"
 
@@ -65,15 +65,6 @@ if [ -n "$kedge" ] && [ ! -x "$kedge" ]; then
 	finish
 fi
 data=$(mktemp -d)
-
-free_port() {
-	local port
-	while :; do
-		port=$((12000 + RANDOM % 20000))
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-	done
-	echo "$port"
-}
 
 make_certificates() {
 	local d=$data/pki

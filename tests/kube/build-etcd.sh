@@ -5,8 +5,8 @@
 # The last line on stdout is the folder that holds `etcd` and `etcdctl`; exit 77 = skipped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 
 version=v3.7.3
 bin=$(cache_root)/etcd-$version

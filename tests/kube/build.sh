@@ -6,8 +6,8 @@
 # Prints NAME=FOLDER lines on stdout; exit 77 = skipped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 
 version=${KUBE:-v1.37.2}
 kwok_version=v0.8.0

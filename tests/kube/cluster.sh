@@ -15,8 +15,8 @@
 # DIR/unexpected has a line for every apiserver that ended by itself, DIR/revived one for every other program.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 
 READY_TIMEOUT=180
 usage="usage: cluster.sh start DIR ENDPOINT [flags] | stop|controllers-stop|apiserver-start|revive DIR | apiserver-stop DIR SIGNAL"

@@ -7,8 +7,8 @@
 # of them by its published version is what lets k8s.io/kubernetes be built as a dependency.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 
 [ $# -eq 2 ] || die "usage: lock-kube.sh VERSION DIR, for example: lock-kube.sh v1.37.2 modules/kube-v1.37.2"
 version=$1

@@ -6,8 +6,8 @@
 # question that tells whether anything was lost. README.md in this folder says more.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 # shellcheck source=tests/kube/load.sh
 . "$here/load.sh"
 # shellcheck source=tests/kube/checks.sh

@@ -9,8 +9,8 @@
 # DIR/start.ms has one line per start: milliseconds from the start of the program until it serves.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tests/kube/lib.sh
-. "$here/lib.sh"
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 
 START_TIMEOUT_MS=60000
 usage="usage: store.sh init DIR kedge|etcd PROGRAM plain|tls|unix PKI | start DIR | kill DIR | stop DIR"

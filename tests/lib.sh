@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Shared by the scripts of this folder: messages, the cache, and the rules of a build from Go modules.
+# Shared by the test scripts: messages, the cache, ports, and the rules of a build from Go modules.
 # Sourced, never run. Exit status 77 means "skipped": a tool or the network is missing here,
 # and nothing was learned about the store.
 
@@ -99,17 +99,23 @@ end_process() {
 }
 
 # Below the range the kernel hands out by itself, so that a port stays ours while its server is down.
+# Scripts that run side by side take turns at one counter: two that drew lots would meet now and then, and
+# both talk to the server of whichever was first.
 free_port() {
-	local port tries=0
-	while [ "$tries" -lt 100 ]; do
-		port=$((20000 + RANDOM % 10000))
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
-			printf '%s\n' "$port"
-			return 0
-		}
-		tries=$((tries + 1))
-	done
-	die "no free port on 127.0.0.1"
+	local counter=${TMPDIR:-/tmp}/kedge-test-ports-$(id -u) port tries
+	(
+		flock 8
+		port=$(cat "$counter")
+		[ "${port:-0}" -ge 20000 ] || port=$((20000 + $$ % 10000))
+		for ((tries = 0; tries < 10000; tries++)); do
+			port=$((port + 1))
+			[ "$port" -lt 30000 ] || port=20000
+			(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+			printf '%s\n' "$port" | tee "$counter"
+			exit 0
+		done
+		die "no free port on 127.0.0.1"
+	) 8>>"$counter"
 }
 
 now_ms() {
