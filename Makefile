@@ -35,8 +35,9 @@ OBJ := $(SRC:%.c=$(OUT)/%.o) $(GEN_C:$(GEN)/%.c=$(OUT)/%.o)
 HARNESS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/harness/*.c))
 UNIT := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c tests/unit/*/test_*.c))
 INTEROP := $(OUT)/tests/interop_server
-ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c)
-ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h tests/harness/*.h)
+BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
+ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/bench/*.c)
+ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h tests/harness/*.h tests/bench/*.h)
 
 .PHONY: all help deps run test unit test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:
@@ -92,6 +93,14 @@ FORCE:
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+LOAD_PARTS := load link wire stats slots watchers leases common
+MACHINE_PARTS := machine echo wire stats common
+$(OUT)/tests/bench/load: $(LOAD_PARTS:%=$(OUT)/tests/bench/%.o) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/tests/bench/machine: $(MACHINE_PARTS:%=$(OUT)/tests/bench/%.o) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
