@@ -98,6 +98,20 @@ static void snapshot_work(struct rpc_job *job) /* pool thread */
 	rmdir(dir);
 }
 
+/* A folder of a killed server holds a finished copy, or one that still has its temporary name. */
+static void sweep_folder(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		unlinkat(dirfd(dir), entry->d_name, 0); /* "." and ".." do not go */
+	closedir(dir);
+	rmdir(path);
+}
+
 void snapshot_sweep(const char *snapshot_dir)
 {
 	DIR *dir = opendir(snapshot_dir);
@@ -110,10 +124,8 @@ void snapshot_sweep(const char *snapshot_dir)
 
 		if (strncmp(entry->d_name, SNAPSHOT_PREFIX, strlen(SNAPSHOT_PREFIX)) != 0)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s/db", snapshot_dir, entry->d_name);
-		unlink(path);
 		snprintf(path, sizeof(path), "%s/%s", snapshot_dir, entry->d_name);
-		rmdir(path);
+		sweep_folder(path);
 	}
 	closedir(dir);
 }

@@ -3,10 +3,14 @@
 #include "tests/unit/rpc/rpc_rig.h"
 
 #include "api/proto/health.pb-c.h"
+#include "shim/rpc/rpc_internal.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <openssl/sha.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int setup(void **state)
 {
@@ -470,6 +474,26 @@ static void test_a_snapshot_that_nobody_waits_for(void **state)
 
 /* --- health, and what is not served --- */
 
+/* A server that is killed leaves the copy under its last or its first name. */
+static void test_snapshots_of_a_killed_server_go(void **state)
+{
+	struct rpc_rig *rig = *state;
+	static const char *const names[] = {"db", "db.part"};
+	char folder[512], path[600];
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(folder, sizeof(folder), "%s/kedge-snapshot-abc%zu", rig->store.dir, i);
+		assert_int_equal(mkdir(folder, 0700), 0);
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+	}
+	snapshot_sweep(rig->store.dir);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(folder, sizeof(folder), "%s/kedge-snapshot-abc%zu", rig->store.dir, i);
+		assert_int_equal(access(folder, F_OK), -1);
+	}
+}
+
 static void test_health(void **state)
 {
 	struct rpc_rig *rig = *state;
@@ -528,6 +552,7 @@ int main(void)
 		TEST(test_downgrade),
 		TEST(test_snapshot),
 		TEST(test_a_snapshot_that_nobody_waits_for),
+		TEST(test_snapshots_of_a_killed_server_go),
 		TEST(test_health),
 		TEST(test_services_of_a_later_day),
 	};
