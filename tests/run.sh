@@ -41,6 +41,7 @@ part commandline tests/commandline/run.sh
 part etcdctl tests/etcdctl/run.sh
 part conformance tests/conformance/run.sh
 part differential tests/differential/run.sh --requests 30000
+part crash tests/crash/run.sh
 
 echo
 if [ $skipped -gt 0 ]; then
