@@ -9,7 +9,7 @@
 
 #include "shim/base/bytes.h"
 
-#define GROUP_DEPTH_MAX 32
+#define GROUP_DEPTH_MAX 10001 /* as deep as Go goes */
 
 enum field_type {
 	FIELD_VARINT = 0,

@@ -240,6 +240,11 @@ static void test_groups_inside_groups_are_bounded(void **unused)
 	memset(f.room + GROUP_DEPTH_MAX, 0x0c, GROUP_DEPTH_MAX);
 	assert_int_equal(codec_put(&f.codec, bytes_of(f.room, (size_t)2 * GROUP_DEPTH_MAX), &op),
 			 ERR_OK);
+	memset(f.room, 0x0b, GROUP_DEPTH_MAX + 1);
+	memset(f.room + GROUP_DEPTH_MAX + 1, 0x0c, GROUP_DEPTH_MAX + 1);
+	assert_int_equal(
+		codec_put(&f.codec, bytes_of(f.room, (size_t)2 * GROUP_DEPTH_MAX + 2), &op),
+		ERR_MALFORMED);
 	memset(f.room, 0x0b, 100000);
 	assert_int_equal(codec_put(&f.codec, bytes_of(f.room, 100000), &op), ERR_MALFORMED);
 	close_fixture(&f);
