@@ -39,7 +39,7 @@ BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
 ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/bench/*.c)
 ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h tests/harness/*.h tests/bench/*.h)
 
-.PHONY: all help deps run test unit test-kube check lint tidy format clean install compile-db
+.PHONY: all help deps run test test-long unit test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:
 
 all: $(OUT)/kedge $(if $(SAN),,build/kedge)
@@ -48,6 +48,7 @@ help:
 	@echo "make            build build/kedge"
 	@echo "make run        set up, build, serve on 127.0.0.1:2379"
 	@echo "make test       set up, build, run every test that fits in 20 minutes"
+	@echo "make test-long  the same tests for hours; tests/long.sh names the knobs"
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
 	@echo "make check      tests/tidy, formatter and static analyser"
@@ -118,6 +119,10 @@ run: deps
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
 	@tests/run.sh
+
+test-long: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
+	@tests/long.sh
 
 .PHONY: test-programs
 test-programs: $(UNIT) $(INTEROP)

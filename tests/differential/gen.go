@@ -9,7 +9,6 @@ import (
 	"math/rand"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -27,10 +26,12 @@ type generator struct {
 	large    int // large requests left in this program
 	bulk     int
 	raised   pb.AlarmType
+	// flags are those that the servers have when they are started again.
+	flags []string
 }
 
-func newGenerator(seed int64, r *runner, restarts bool) *generator {
-	return &generator{rng: rand.New(rand.NewSource(seed)), r: r, restarts: restarts, nextID: 1, large: 6, bulk: 2}
+func newGenerator(seed int64, r *runner, restarts bool, flags []string) *generator {
+	return &generator{rng: rand.New(rand.NewSource(seed)), r: r, restarts: restarts, nextID: 1, large: 6, bulk: 2, flags: flags}
 }
 
 func (g *generator) n(n int) int           { return g.rng.Intn(n) }
@@ -321,32 +322,38 @@ func (g *generator) branch(depth int) []*pb.RequestOp {
 	return ops
 }
 
-// spareEtcd keeps a transaction from killing etcd 3.7.3. A delete of everything from a key on (range_end
+// endsEtcd says whether a transaction kills etcd 3.7.3. A delete of everything from a key on (range_end
 // "\0") is not seen to overlap a put, so the put runs after the key is gone; with ignore_value or
 // ignore_lease etcd then panics, and does so again at every start, for the request is in its log.
+func endsEtcd(q *pb.TxnRequest) bool {
+	open, ignores := false, false
+	eachOp(q, func(o *pb.RequestOp) {
+		d, p := o.GetRequestDeleteRange(), o.GetRequestPut()
+		open = open || d != nil && string(d.RangeEnd) == "\x00"
+		ignores = ignores || p != nil && (p.IgnoreValue || p.IgnoreLease)
+	})
+	return open && ignores
+}
+
+// spareEtcd keeps a transaction from killing etcd.
 func spareEtcd(q *pb.TxnRequest) {
-	var puts []*pb.PutRequest
-	open := false
-	var walk func(ops []*pb.RequestOp)
-	walk = func(ops []*pb.RequestOp) {
-		for _, o := range ops {
+	if endsEtcd(q) {
+		eachOp(q, func(o *pb.RequestOp) {
 			if p := o.GetRequestPut(); p != nil {
-				puts = append(puts, p)
+				p.IgnoreValue, p.IgnoreLease = false, false
 			}
-			if d := o.GetRequestDeleteRange(); d != nil && string(d.RangeEnd) == "\x00" {
-				open = true
-			}
-			if t := o.GetRequestTxn(); t != nil {
-				walk(t.Success)
-				walk(t.Failure)
-			}
-		}
+		})
 	}
-	walk(q.Success)
-	walk(q.Failure)
-	for _, p := range puts {
-		if open {
-			p.IgnoreValue, p.IgnoreLease = false, false
+}
+
+// eachOp visits the operations of a transaction and of those in it.
+func eachOp(q *pb.TxnRequest, visit func(*pb.RequestOp)) {
+	for _, ops := range [][]*pb.RequestOp{q.Success, q.Failure} {
+		for _, o := range ops {
+			visit(o)
+			if t := o.GetRequestTxn(); t != nil {
+				eachOp(t, visit)
+			}
 		}
 	}
 }
@@ -391,33 +398,4 @@ func (g *generator) deepTxn() *pb.TxnRequest {
 		q = &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: q}}}}
 	}
 	return q
-}
-
-// oddWire changes the bytes of a request without changing what it means, or nearly so: unknown
-// fields, a field given twice, an empty field spelled out, overlong integers.
-func (g *generator) oddWire(o *op) *op {
-	raw := append([]byte(nil), o.Req...)
-	switch g.n(5) {
-	case 0:
-		raw = protowire.AppendTag(raw, 4000, protowire.BytesType)
-		raw = protowire.AppendBytes(raw, []byte("unknown"))
-	case 1:
-		raw = protowire.AppendTag(raw, 536870911, protowire.VarintType)
-		raw = protowire.AppendVarint(raw, math.MaxUint64)
-	case 2:
-		raw = append(protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte("first")), raw...)
-	case 3:
-		raw = protowire.AppendTag(raw, 77, protowire.Fixed64Type)
-		raw = protowire.AppendFixed64(raw, 1)
-		raw = protowire.AppendTag(raw, 78, protowire.Fixed32Type)
-		raw = protowire.AppendFixed32(raw, 1)
-	case 4:
-		raw = protowire.AppendTag(raw, 79, protowire.StartGroupType)
-		raw = protowire.AppendTag(raw, 1, protowire.VarintType)
-		raw = protowire.AppendVarint(raw, 1)
-		raw = protowire.AppendTag(raw, 79, protowire.EndGroupType)
-	}
-	c := *o
-	c.Req = raw
-	return &c
 }

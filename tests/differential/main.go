@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,7 +22,7 @@ type options struct {
 	a, b           string
 	spawnA, spawnB string
 	requests       int
-	length         int
+	length, jobs   int
 	seed           int64
 	program        string
 	out, data      string
@@ -40,6 +41,7 @@ func parseOptions() *options {
 	flag.StringVar(&o.spawnB, "spawn-b", "", "command that starts B")
 	flag.IntVar(&o.requests, "requests", 2000, "steps to run in all")
 	flag.IntVar(&o.length, "length", 2000, "steps of one program; each starts with empty servers when -spawn-a and -spawn-b are given")
+	flag.IntVar(&o.jobs, "jobs", 1, "programs to run side by side, each on servers of its own")
 	flag.Int64Var(&o.seed, "seed", 1, "seed of the first program; the next has the next number")
 	flag.StringVar(&o.program, "program", "", "file with a program to replay instead of random ones")
 	flag.StringVar(&o.out, "out", "", "folder for the programs that found a difference (default: a temporary one)")
@@ -53,19 +55,66 @@ func parseOptions() *options {
 	return o
 }
 
-// session is one run of this program: its options, its servers, and what it found.
+// plan hands out the programs of a run: which seed is next, how many steps are left, and whether to go on.
+type plan struct {
+	mu    sync.Mutex
+	seed  int64
+	steps int
+	// stopping is set by a signal or a difference: the programs at hand end after their step.
+	stopping atomic.Bool
+}
+
+// next gives the seed and the length of the next program; a length of 0 ends the run.
+func (p *plan) next(length int) (int64, int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping.Load() {
+		return 0, 0
+	}
+	n := min(length, p.steps)
+	p.steps -= n
+	p.seed++
+	return p.seed - 1, n
+}
+
+// session runs programs one after the other on its two servers, and keeps what it found.
 type session struct {
 	*options
+	*plan
+	number int
 	sides  [2]*side
+	quiet  bool
 	found  map[string][]*difference
 	counts map[string]int
 	// refused counts the requests that A answered with an error.
 	refused map[string]int
-	steps   int
+	// spent is the time that passed over the steps of each sort.
+	spent map[string]time.Duration
 	// accepted counts the differences that freshHash excuses.
 	accepted int
-	// stopping is set by a signal: the program at hand ends after its step, and what was seen is told.
-	stopping atomic.Bool
+	programs int
+}
+
+func newSession(o *options, p *plan, number int) *session {
+	s := &session{options: o, plan: p, number: number, found: make(map[string][]*difference), counts: make(map[string]int),
+		refused: make(map[string]int), spent: make(map[string]time.Duration)}
+	s.sides[0] = &side{name: "A", index: 0, addr: s.a, url: "http://" + s.a, command: s.spawnA}
+	s.sides[1] = &side{name: "B", index: 1, addr: s.b, url: "http://" + s.b, command: s.spawnB}
+	return s
+}
+
+// add takes over what another session saw.
+func (s *session) add(t *session) {
+	for k, v := range t.found {
+		s.found[k] = append(s.found[k], v...)
+	}
+	for k, v := range t.counts {
+		s.counts[k] += v
+		s.refused[k] += t.refused[k]
+		s.spent[k] += t.spent[k]
+	}
+	s.accepted += t.accepted
+	s.programs += t.programs
 }
 
 func main() {
@@ -74,7 +123,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "difftest: give -a and -b, or -spawn-a and -spawn-b")
 		os.Exit(2)
 	}
-	s := &session{options: o, found: make(map[string][]*difference), counts: make(map[string]int), refused: make(map[string]int)}
+	s := newSession(o, &plan{seed: o.seed, steps: o.requests}, 0)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -111,33 +160,57 @@ func (s *session) run() error {
 	if err := os.MkdirAll(s.out, 0o777); err != nil {
 		return err
 	}
-	s.sides[0] = &side{name: "A", index: 0, addr: s.a, url: "http://" + s.a, command: s.spawnA}
-	s.sides[1] = &side{name: "B", index: 1, addr: s.b, url: "http://" + s.b, command: s.spawnB}
 	if s.program != "" {
 		ops, err := loadProgram(s.program)
 		if err != nil {
 			return err
 		}
-		_, err = s.once(s.seed, ops)
+		_, err = s.once(s.options.seed, ops, 0)
 		return err
 	}
-	for seed := s.seed; s.steps < s.requests && !s.stopping.Load(); seed++ {
-		ran, err := s.once(seed, nil)
+	if s.spawnA == "" {
+		s.jobs = 1 // servers that somebody else started have one history
+	}
+	errs := make(chan error, s.jobs)
+	jobs := make([]*session, s.jobs)
+	for i := range jobs {
+		jobs[i] = newSession(s.options, s.plan, i)
+		go func() { errs <- jobs[i].work() }()
+	}
+	var first error
+	for range jobs {
+		first = firstError(first, <-errs)
+	}
+	for _, j := range jobs {
+		s.add(j)
+	}
+	return first
+}
+
+// work runs programs until there are no more, or one found a difference.
+func (s *session) work() error {
+	for {
+		seed, n := s.plan.next(s.length)
+		if n == 0 {
+			return nil
+		}
+		s.programs++
+		ran, err := s.once(seed, nil, n)
 		if err != nil {
 			return err
 		}
 		if len(s.found) > 0 && !s.keepGoing {
+			s.stopping.Store(true)
 			return s.keep(seed, ran)
 		}
 	}
-	return nil
 }
 
 // prepare starts empty servers, or connects to the ones that run.
 func (s *session) prepare() error {
 	for _, x := range s.sides {
 		x.forget()
-		dir := filepath.Join(s.data, "server-"+x.name)
+		dir := filepath.Join(s.data, fmt.Sprintf("server-%d-%s", s.number, x.name))
 		if x.command != "" {
 			if err := os.RemoveAll(dir); err != nil {
 				return err
@@ -170,8 +243,18 @@ func (s *session) release(r *runner) {
 	}
 }
 
-// once runs one program, random when ops is nil, and returns the steps it took.
-func (s *session) once(seed int64, ops []*op) ([]*op, error) {
+// once runs one program, a random one of n requests when ops is nil, and returns the steps it took.
+func (s *session) once(seed int64, ops []*op, n int) ([]*op, error) {
+	flags := startFlags(seed)
+	if ops != nil {
+		flags = nil
+		if len(ops) > 0 && ops[0].Kind == opStart {
+			flags = ops[0].Flags
+		}
+	}
+	for _, x := range s.sides {
+		x.useFlags(flags)
+	}
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
@@ -183,26 +266,31 @@ func (s *session) once(seed int64, ops []*op) ([]*op, error) {
 			return nil, err
 		}
 	}
-	g := newGenerator(seed, r, s.restarts && s.spawnA != "")
+	g := newGenerator(seed, r, s.restarts && s.spawnA != "", flags)
 	var ran []*op
-	for i := 0; ; i++ {
+	for i, done := 0, 0; ; i++ {
 		var o *op
+		last := false
 		switch {
 		case ops != nil && i < len(ops):
 			o = ops[i]
-		case ops == nil && i < s.length && s.steps < s.requests:
+		case ops == nil && i == 0 && len(flags) > 0:
+			o = &op{Kind: opStart, Flags: flags}
+		case ops == nil && done < n:
 			o = g.next()
 		default:
-			o = &op{Kind: opDrain}
+			o, last = &op{Kind: opDrain}, true
 		}
-		last := ops != nil && i >= len(ops) || ops == nil && (i >= s.length || s.steps >= s.requests)
 		r.index = i
 		ran = append(ran, o)
-		s.steps++
+		done += o.requests()
 		if s.verbose {
 			fmt.Printf("%6d %s\n", i, o)
 		}
-		if d := r.run(o); d != nil {
+		before := time.Now()
+		d := r.run(o)
+		s.spent[o.label()] += time.Since(before)
+		if d != nil {
 			for _, x := range s.sides {
 				if !d.diverged && x.died() {
 					d.signature = "server " + x.name + " died: " + o.label()
@@ -224,7 +312,7 @@ func (s *session) once(seed int64, ops []*op) ([]*op, error) {
 		s.refused[k] += r.refused[k]
 	}
 	s.accepted += r.accepted
-	if m != nil {
+	if m != nil && !s.quiet {
 		fmt.Printf("mutated: %s\n", m.what)
 	}
 	return ran, nil
@@ -242,7 +330,7 @@ func (s *session) adopt(r *runner) error {
 func (s *session) note(seed int64, d *difference) {
 	first := len(s.found[d.signature]) == 0
 	s.found[d.signature] = append(s.found[d.signature], d)
-	if !first {
+	if !first || s.quiet {
 		return
 	}
 	fmt.Printf("DIFFERENCE seed %d step %d: %s\n    request: %s\n    %s\n", seed, d.index, d.signature,
@@ -277,23 +365,22 @@ func (s *session) shorten(seed int64, ops []*op) ([]*op, error) {
 	for sig := range s.found {
 		want = sig
 	}
-	t := &session{options: &options{}, sides: s.sides, counts: make(map[string]int), refused: make(map[string]int)}
-	*t.options = *s.options
-	t.verbose, t.keepGoing = false, false
+	quiet := *s.options
+	quiet.verbose, quiet.keepGoing = false, false
+	t := newSession(&quiet, new(plan), s.number)
+	t.sides, t.quiet = s.sides, true
+	start := 0
+	if len(ops) > 0 && ops[0].Kind == opStart {
+		start = 1 // without its flags the program is another
+	}
 	fails := func(try []*op) (bool, error) {
 		t.found = make(map[string][]*difference)
-		stdout := os.Stdout
-		if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-			os.Stdout = null
-			defer null.Close()
-		}
-		_, err := t.once(seed, try)
-		os.Stdout = stdout
+		_, err := t.once(seed, try, 0)
 		return len(t.found[want]) > 0, err
 	}
 	deadline := time.Now().Add(s.shrink)
 	for size := len(ops) / 2; size >= 1; size /= 2 {
-		for from := 0; from < len(ops)-1; {
+		for from := start; from < len(ops)-1; {
 			if time.Now().After(deadline) {
 				return ops, nil
 			}
@@ -327,7 +414,7 @@ func (s *session) summary() {
 		return labels[i] < labels[j]
 	})
 	for _, l := range labels {
-		fmt.Printf("%8d %s (%d refused)\n", s.counts[l], l, s.refused[l])
+		fmt.Printf("%8d %s (%d refused, %.1f s)\n", s.counts[l], l, s.refused[l], s.spent[l].Seconds())
 	}
 	sigs := make([]string, 0, len(s.found))
 	all := 0
@@ -342,5 +429,5 @@ func (s *session) summary() {
 	if s.accepted > 0 {
 		fmt.Printf("%8d times a HashKV of a compaction revision was computed anew by B, which is accepted\n", s.accepted)
 	}
-	fmt.Printf("%d requests compared, %d differences\n", total, all)
+	fmt.Printf("%d requests in %d programs compared, %d differences\n", total, s.programs, all)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -16,6 +17,12 @@ import (
 // selfID stands for "the member id of the server asked" in a program. The two servers have different
 // ids, so requests that name a member carry this number and the executor puts the real one in.
 const selfID = 0x5E1F5E1F5E1F5E1F
+
+// padField is a field that no message has. padBias keeps Pad from being 0, which means "as it is".
+const (
+	padField = 500
+	padBias  = 1000
+)
 
 // The kinds of steps a program is made of.
 const (
@@ -36,7 +43,11 @@ const (
 	opWatchStop  = "watch-stop"  // the client stops reading until the next drain
 	opProgress   = "progress"    // asks for progress and compares answer or silence
 	opDrain      = "drain"       // waits for all events and compares them
-	opRestart    = "restart"     // stops both servers with Signal and starts them again
+	opRestart    = "restart"     // stops both servers with Signal and starts them again, with Flags
+	opStart      = "start"       // the first step: the flags that the servers were started with
+	opMany       = "many"        // reads of Many, all at once, on several connections
+	opCancel     = "cancel"      // a call that the client cancels after Answers answers or Micros
+	opDeadline   = "deadline"    // a call whose deadline is Micros away
 )
 
 // op is one step of a program. It holds everything needed to run it again: a program is a text
@@ -50,8 +61,21 @@ type op struct {
 	Signal string            `json:"signal,omitempty"`
 	Meta   map[string]string `json:"meta,omitempty"`
 	Gzip   bool              `json:"gzip,omitempty"`
+	// Conn is the connection to use.
+	Conn  int      `json:"conn,omitempty"`
+	Flags []string `json:"flags,omitempty"`
+	Many  []*op    `json:"many,omitempty"`
+	// Pad is padBias plus how many bytes the request is to be above the limit (--max-request-bytes).
+	Pad     int `json:"pad,omitempty"`
+	Answers int `json:"answers,omitempty"`
+	Micros  int `json:"micros,omitempty"`
 	// Text is the request for people; it is not read back.
 	Text string `json:"text,omitempty"`
+}
+
+// requests is how many requests a step stands for.
+func (o *op) requests() int {
+	return max(1, len(o.Many))
 }
 
 func (o *op) label() string {
@@ -77,6 +101,15 @@ func (o *op) String() string {
 	}
 	if o.Gzip {
 		s += " gzip"
+	}
+	if o.Conn != 0 {
+		s += fmt.Sprintf(" conn=%d", o.Conn)
+	}
+	if o.Pad != 0 {
+		s += fmt.Sprintf(" pad=%d", o.Pad-padBias)
+	}
+	for _, f := range o.Flags {
+		s += " " + f
 	}
 	for k, v := range o.Meta {
 		s += fmt.Sprintf(" %s:%s", k, v)
@@ -169,6 +202,12 @@ func describe(o *op) string {
 		method = "/etcdserverpb.Watch/Watch"
 	case opExpire:
 		return fmt.Sprintf("%d messages", len(o.Reqs))
+	case opMany:
+		all := make([]string, len(o.Many))
+		for i, m := range o.Many {
+			all[i] = m.String()
+		}
+		return strings.Join(all, " & ")
 	}
 	req, _, ok := methodTypes(method)
 	if !ok {

@@ -11,9 +11,10 @@ root=$(cd "$here/../.." && pwd)
 
 usage() {
 	cat <<USAGE
-usage: run.sh [--requests N] [--seed N] [--kedge PATH] [--etcd] [--program FILE] [--keep-going]
-  --requests N    steps to compare (default 20000)
-  --seed N        first seed (default 1); every 2000 steps start a new program with the next seed
+usage: run.sh [--requests N] [--seed N] [--jobs N] [--kedge PATH] [--etcd] [--program FILE] [--keep-going]
+  --requests N    requests to compare (default 20000)
+  --seed N        first seed (default 1); every 2000 requests start a new program with the next seed
+  --jobs N        programs to run side by side (default 3: servers and this test often wait for each other)
   --kedge PATH    the program under test (default build/kedge)
   --etcd          test etcd against itself instead: the control of the test
   --program FILE  replay a program that found a difference
@@ -22,11 +23,12 @@ usage: run.sh [--requests N] [--seed N] [--kedge PATH] [--etcd] [--program FILE]
 USAGE
 }
 
-requests=20000 seed=1 kedge=$root/build/kedge program='' control=1 extra=()
+requests=20000 seed=1 jobs=3 kedge=$root/build/kedge program='' control=1 extra=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--requests) requests=$2; shift ;;
 	--seed) seed=$2; shift ;;
+	--jobs) jobs=$2; shift ;;
 	--kedge) kedge=$2; shift ;;
 	--etcd) kedge='' ;;
 	--program) program=$2; shift ;;
@@ -114,11 +116,11 @@ if [ -n "$control" ]; then
 	check "etcd does not differ from itself" 0 \
 		"$tool" -spawn-a "$etcd" -spawn-b "$etcd" -out "$out" -data "$data" -requests 1000 -seed "$seed"
 fi
-echo "seed $seed, $requests steps"
+echo "seed $seed, $requests requests"
 name="kedge is like etcd"
 [ -n "$kedge" ] || name="etcd is like etcd"
 check "$name" 0 \
 	"$tool" -spawn-a "$etcd" -spawn-b "$under_test" -out "$out" -data "$data" \
-	-requests "$requests" -seed "$seed" -shrink 60s "${extra[@]}"
+	-requests "$requests" -seed "$seed" -jobs "$jobs" -shrink 60s "${extra[@]}"
 cat "$out/log"
 finish

@@ -18,7 +18,7 @@ func (r *runner) runWatch(o *op) *difference {
 		}
 		p = &watchPair{id: o.Stream, watchers: make(map[int64]*watcher), compared: make(map[int64]int)}
 		for i, s := range r.sides {
-			w, err := openWatch(s, o.Meta, r.mutate.watch(i))
+			w, err := openWatch(s, o.Conn, o.Meta, r.mutate.watch(i))
 			if err != nil {
 				return r.diff(o, "open", "server %s: %v", s.name, err)
 			}
@@ -123,7 +123,7 @@ func (r *runner) watchCreated(o *op, p *watchPair, q *pb.WatchCreateRequest) *di
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.lastOK {
-		p.watchers[a.lastID] = &watcher{start: q.StartRevision,
+		p.watchers[a.lastID] = &watcher{req: q, start: q.StartRevision,
 			compacted: q.StartRevision > 0 && q.StartRevision < r.compact}
 	}
 	return nil

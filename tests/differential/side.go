@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -33,6 +36,9 @@ const (
 	callTimeout  = 30 * time.Second
 	startTimeout = 60 * time.Second
 	stopTimeout  = 30 * time.Second
+	connections  = 3
+	// requestBytesDefault is etcd's --max-request-bytes.
+	requestBytesDefault = 3 << 19
 )
 
 // rawCodec sends and receives bytes as they are, so that a program decides about every byte of a
@@ -79,17 +85,26 @@ type side struct {
 	dir     string
 	cmd     *exec.Cmd
 	exited  chan error
-	conn    *grpc.ClientConn
+	// conns are the connections of this client; steps name the one they use. The first also asks for the state.
+	conns [connections]*grpc.ClientConn
+	// flags are added to command at the next start; requestBytes is what they make of --max-request-bytes.
+	flags        []string
+	requestBytes int
 
 	memberID, clusterID, term uint64
 }
 
 // nextPort counts through the ports below those the kernel hands to outgoing connections. No port comes
 // twice in a row: of two servers that were given the same one, both sides would talk to the first.
-var nextPort = 12000 + rand.Intn(20000)
+var (
+	nextPort   = 12000 + rand.Intn(20000)
+	portsMutex sync.Mutex
+)
 
 // freePort picks a port that stays ours while the server that has it is being restarted.
 func freePort() (int, error) {
+	portsMutex.Lock()
+	defer portsMutex.Unlock()
 	for range 100 {
 		if nextPort++; nextPort >= 32000 {
 			nextPort = 12000
@@ -128,19 +143,38 @@ func (s *side) start() error {
 			return err
 		}
 	}
+	for i := range s.conns {
+		if err := s.connect(i); err != nil {
+			return err
+		}
+	}
+	return s.awaitReady()
+}
+
+func (s *side) connect(i int) error {
 	conn, err := grpc.NewClient("passthrough:///"+s.addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 50 * time.Millisecond},
-			MinConnectTimeout: time.Second,
+			MinConnectTimeout: 20 * time.Second, // a busy machine takes its time
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)))
 	if err != nil {
 		return err
 	}
-	s.conn = conn
-	return s.awaitReady()
+	s.conns[i] = conn
+	return nil
+}
+
+// useFlags sets the flags of the next start.
+func (s *side) useFlags(flags []string) {
+	s.flags, s.requestBytes = flags, requestBytesDefault
+	for _, f := range flags {
+		if v, ok := strings.CutPrefix(f, "--max-request-bytes="); ok {
+			s.requestBytes, _ = strconv.Atoi(v)
+		}
+	}
 }
 
 func (s *side) spawn() error {
@@ -154,6 +188,7 @@ func (s *side) spawn() error {
 	for i := range words {
 		words[i] = r.Replace(words[i])
 	}
+	words = append(words, s.flags...)
 	logFile, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -249,9 +284,11 @@ func (s *side) logTail() string {
 // stop ends the server with a signal and waits for it. The returned text is empty when it ended as
 // it should: after SIGTERM with status 0 (or by that signal, which is how etcd ends).
 func (s *side) stop(sig syscall.Signal) string {
-	if s.conn != nil {
-		s.conn.Close()
-		s.conn = nil
+	for i, c := range s.conns {
+		if c != nil {
+			c.Close()
+			s.conns[i] = nil
+		}
 	}
 	if s.cmd == nil {
 		return ""
@@ -290,14 +327,18 @@ func (s *side) ask(method string, req, resp proto.Message, timeout time.Duration
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var out []byte
-	if err := s.conn.Invoke(ctx, method, raw, &out, grpc.ForceCodec(rawCodec{})); err != nil {
+	if err := s.conns[0].Invoke(ctx, method, raw, &out, grpc.ForceCodec(rawCodec{})); err != nil {
 		return err
 	}
 	return proto.Unmarshal(out, resp)
 }
 
 func (s *side) context(o *op) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	timeout := callTimeout
+	if o.Micros > 0 && o.Kind == opDeadline {
+		timeout = time.Duration(o.Micros) * time.Microsecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	if len(o.Meta) > 0 {
 		ctx = metadata.NewOutgoingContext(ctx, metadata.New(o.Meta))
 	}
@@ -312,13 +353,35 @@ func callOptions(o *op) []grpc.CallOption {
 	return opts
 }
 
+// message is the request of a step as this server gets it: with its own member id in it, and padded with an
+// unknown field to the size the step asks for.
+func (s *side) message(o *op) []byte {
+	raw := putSelf(o.Method, o.Req, s.memberID)
+	if o.Pad == 0 {
+		return raw
+	}
+	// What is measured is the request as it goes into the raft log: with a number made of the member id.
+	number := protowire.SizeVarint((s.memberID&0xffff)<<48 | 1<<47)
+	size := s.requestBytes + o.Pad - padBias
+	size -= 2 + 1 + 1 + number + 1 + protowire.SizeVarint(uint64(size))
+	rest := size - len(raw) - protowire.SizeTag(padField) - 1
+	if rest < 0 {
+		return raw
+	}
+	for protowire.SizeBytes(rest) > size-len(raw)-protowire.SizeTag(padField) {
+		rest--
+	}
+	raw = protowire.AppendTag(append([]byte(nil), raw...), padField, protowire.BytesType)
+	return protowire.AppendBytes(raw, make([]byte, rest))
+}
+
 // unary sends one request and returns the answer.
 func (s *side) unary(o *op) *answer {
 	ctx, cancel := s.context(o)
 	defer cancel()
 	a := new(answer)
 	var out []byte
-	err := s.conn.Invoke(ctx, o.Method, putSelf(o.Method, o.Req, s.memberID), &out, callOptions(o)...)
+	err := s.conns[o.Conn].Invoke(ctx, o.Method, s.message(o), &out, callOptions(o)...)
 	if err != nil {
 		a.setError(err)
 		return a
@@ -334,7 +397,7 @@ func (s *side) exchange(o *op, reqs [][]byte, maxAnswers int) *answer {
 	defer cancel()
 	a := new(answer)
 	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
-	st, err := s.conn.NewStream(ctx, desc, o.Method, callOptions(o)...)
+	st, err := s.conns[o.Conn].NewStream(ctx, desc, o.Method, callOptions(o)...)
 	if err != nil {
 		a.setError(err)
 		return a

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"sort"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -56,6 +55,14 @@ var choices = []choice{
 	{6, (*generator).fill},
 	{4, (*generator).expire},
 	{10, (*generator).restart},
+	{700, (*generator).many},
+	{200, (*generator).page},
+	{40, (*generator).resume},
+	{8, (*generator).crowd},
+	{6, (*generator).heavy},
+	{60, (*generator).sized},
+	{4, (*generator).quota},
+	{60, (*generator).broken},
 }
 
 // next gives the next step of the program.
@@ -82,8 +89,11 @@ func (g *generator) next() *op {
 			}
 		}
 	}
-	if o.Kind == opUnary && strings.HasPrefix(o.Method, "/etcdserverpb.KV/") && g.one(40) && len(o.Req) < 10000 {
+	if (o.Kind == opUnary || o.Kind == opStream || o.Kind == opWatchSend) && g.one(25) && len(o.Req) < 10000 && o.Pad == 0 {
 		o = g.oddWire(o)
+	}
+	if (o.Kind == opUnary || o.Kind == opStream) && g.one(3) {
+		o.Conn = g.n(connections)
 	}
 	if (o.Kind == opUnary || o.Kind == opStream) && g.one(60) {
 		o.Meta = pick(g, []map[string]string{{"hasleader": "true"}, {"hasleader": "false"}, {"client-api-version": "3.7"},
@@ -108,6 +118,10 @@ func (g *generator) transaction() {
 }
 
 func (g *generator) rangeStream() {
+	g.push(g.streamRequest())
+}
+
+func (g *generator) streamRequest() *op {
 	q := g.rangeRequest()
 	if g.n(10) > 0 {
 		q.SortOrder, q.SortTarget = 0, 0
@@ -121,7 +135,7 @@ func (g *generator) rangeStream() {
 	if g.one(4) {
 		q.Key, q.RangeEnd, q.Limit = []byte{0}, []byte{0}, 0
 	}
-	g.push(&op{Kind: opStream, Method: "/etcdserverpb.KV/RangeStream", Req: marshal(q)})
+	return &op{Kind: opStream, Method: "/etcdserverpb.KV/RangeStream", Req: marshal(q)}
 }
 
 func (g *generator) compaction() {
@@ -350,7 +364,7 @@ func (g *generator) restart() {
 		// reads 0 as "none scheduled" (restore in kvstore.go); and takes another. kedge remembers.
 		signal = "TERM"
 	}
-	g.push(&op{Kind: opRestart, Signal: signal})
+	g.push(&op{Kind: opRestart, Signal: signal, Flags: g.flags})
 }
 
 // anyStream names an open watch stream.
@@ -372,7 +386,7 @@ func (g *generator) watch() {
 	if !ok || len(g.r.streams) < 4 && g.one(6) {
 		id = g.nextID
 		g.nextID++
-		g.push(&op{Kind: opWatchOpen, Stream: id, Meta: map[string]string{"hasleader": "true"}})
+		g.push(&op{Kind: opWatchOpen, Stream: id, Conn: g.n(connections), Meta: map[string]string{"hasleader": "true"}})
 		g.create(id)
 		return
 	}

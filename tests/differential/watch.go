@@ -21,15 +21,13 @@ import (
 
 const (
 	watchMethod = "/etcdserverpb.Watch/Watch"
-	// fragmentMax is the size from which a watcher that asked for fragments gets them: the request
-	// limit of 1.5 MiB and 512 KiB of overhead.
-	fragmentMax = 1572864 + 512<<10
+	// A watcher that asked for fragments gets them from the request limit and this overhead on.
+	requestOverhead = 512 << 10
 )
 
 // item is one thing a watch id said: that it was created, one event, or that it ended.
 type item struct {
-	line string
-	ends bool
+	msg proto.Message
 }
 
 // idRecord is what one side said about one watch id.
@@ -73,13 +71,13 @@ type watchSide struct {
 	text     string
 }
 
-func openWatch(s *side, meta map[string]string, tamper func(*pb.WatchResponse) []*pb.WatchResponse) (*watchSide, error) {
+func openWatch(s *side, conn int, meta map[string]string, tamper func(*pb.WatchResponse) []*pb.WatchResponse) (*watchSide, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if len(meta) > 0 {
 		ctx = metadata.NewOutgoingContext(ctx, metadata.New(meta))
 	}
 	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
-	st, err := s.conn.NewStream(ctx, desc, watchMethod, grpc.ForceCodec(rawCodec{}))
+	st, err := s.conns[conn].NewStream(ctx, desc, watchMethod, grpc.ForceCodec(rawCodec{}))
 	if err != nil {
 		cancel()
 		return nil, err
@@ -191,7 +189,7 @@ func (w *watchSide) takeControl(r *pb.WatchResponse, h *pb.ResponseHeader) {
 			rec = new(idRecord)
 			w.ids[r.WatchId] = rec
 		}
-		*rec = idRecord{items: append(rec.items, item{line: line}), created: true}
+		*rec = idRecord{items: append(rec.items, item{c}), created: true}
 		return
 	}
 	rec := w.ids[r.WatchId]
@@ -200,7 +198,7 @@ func (w *watchSide) takeControl(r *pb.WatchResponse, h *pb.ResponseHeader) {
 		rec = new(idRecord)
 		w.ids[r.WatchId] = rec
 	}
-	rec.items = append(rec.items, item{line: line, ends: true})
+	rec.items = append(rec.items, item{c})
 	if r.CompactRevision != 0 && !rec.compacted {
 		rec.compacted = true
 		return
@@ -254,12 +252,12 @@ func (w *watchSide) takeEvents(r *pb.WatchResponse, h *pb.ResponseHeader, size i
 			w.fault("id %d: event of revision %d after progress at %d", r.WatchId, rev, rec.floor)
 		}
 		rec.lastRev = rev
-		rec.items = append(rec.items, item{line: oneLine(ev)})
+		rec.items = append(rec.items, item{ev})
 	}
 	if h.Revision < rec.lastRev {
 		w.fault("id %d: header revision %d is below the event's %d", r.WatchId, h.Revision, rec.lastRev)
 	}
-	if r.Fragment && (len(r.Events) > 1 && size > fragmentMax+4096) {
+	if r.Fragment && (len(r.Events) > 1 && size > w.side.requestBytes+requestOverhead+4096) {
 		w.fault("id %d: a fragment of %d events has %d bytes", r.WatchId, len(r.Events), size)
 	}
 }
@@ -306,6 +304,7 @@ func (w *watchSide) setPaused(p bool) {
 
 // watcher is what the runner knows about a watch id from A's answers.
 type watcher struct {
+	req       *pb.WatchCreateRequest
 	start     int64
 	compacted bool // its creation was answered, its end by compaction is due or came
 }
@@ -332,6 +331,17 @@ func (p *watchPair) answersProgress(rev int64) bool {
 		}
 	}
 	return true
+}
+
+// lastRev is the revision of the newest event of a watcher.
+func (p *watchPair) lastRev(id int64) int64 {
+	a := p.sides[0]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if rec := a.ids[id]; rec != nil {
+		return rec.lastRev
+	}
+	return 0
 }
 
 func (p *watchPair) send(msg []byte) error {
@@ -415,16 +425,17 @@ func (p *watchPair) compareID(id int64, a, b *idRecord) (string, bool) {
 	}
 	i := p.compared[id]
 	for ; i < len(ia) && i < len(ib); i++ {
-		if ia[i].line != ib[i].line {
-			return fmt.Sprintf("watch id %d, item %d\n    A: %s\n    B: %s", id, i, ia[i].line, ib[i].line), false
+		if !proto.Equal(ia[i].msg, ib[i].msg) {
+			return fmt.Sprintf("watch id %d, item %d\n    A: %s\n    B: %s", id, i, oneLine(ia[i].msg), oneLine(ib[i].msg)), false
 		}
+		ia[i].msg, ib[i].msg = nil, nil // what was the same is not needed again
 	}
 	p.compared[id] = i
 	if len(ia) > i {
-		return fmt.Sprintf("watch id %d: A said %d items, B %d; first missing at B: %s", id, len(ia), len(ib), ia[i].line), true
+		return fmt.Sprintf("watch id %d: A said %d items, B %d; first missing at B: %s", id, len(ia), len(ib), oneLine(ia[i].msg)), true
 	}
 	if len(ib) > i {
-		return fmt.Sprintf("watch id %d: A said %d items, B %d; first missing at A: %s", id, len(ia), len(ib), ib[i].line), true
+		return fmt.Sprintf("watch id %d: A said %d items, B %d; first missing at A: %s", id, len(ia), len(ib), oneLine(ib[i].msg)), true
 	}
 	return "", false
 }

@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# long.sh : the tests whose worth grows with the time they get, part by part, and one closing line.
+# Each part has a knob, an environment variable; the defaults take some hours on two cores.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/parts.sh
+
+part differential tests/differential/run.sh --requests "${DIFFERENTIAL_REQUESTS:-5000000}" --seed "${SEED:-1}"
+
+parts_end
