@@ -36,8 +36,8 @@ HARNESS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/harness/*.c))
 UNIT := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c tests/unit/*/test_*.c))
 INTEROP := $(OUT)/tests/interop_server
 BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
-ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/bench/*.c)
-ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h tests/harness/*.h tests/bench/*.h)
+ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c sync/*/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/bench/*.c)
+ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h sync/*/*.h tests/harness/*.h tests/bench/*.h)
 
 .PHONY: all help deps run test test-long unit test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:

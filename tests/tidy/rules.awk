@@ -17,6 +17,8 @@ function may_include(from, header) {
 		return header ~ /^(api|shim\/base)\// || header == "shim/store/op.h"
 	if (from == "shim/rpc")
 		return header ~ /^(api|shim\/(base|store|watch|net|rpc))\//
+	if (from ~ /^sync(\/|$)/)
+		return header ~ /^(sync|api|shim\/(base|store))\//
 	return 1
 }
 

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* limits.h - every maximum of sync, with its unit and its reason. */
+#ifndef SYNC_LIMITS_H
+#define SYNC_LIMITS_H
+
+#include "shim/base/limits.h"
+
+/* --- causality -------------------------------------------------------------------------------- */
+#define SITE_BYTES 16
+#define VECTOR_ACTORS_MAX 65536	   /* 10,000 sites and their restores, with room */
+#define VECTOR_INTERVALS_MAX 65536 /* of one actor; steady state is one */
+#define VECTOR_BYTES_MAX (4 * MIB) /* one encoded vector; steady state is some 25 B an actor */
+#define HLC_SKEW_MS_MAX 60000 /* a stamp further ahead is not adopted; edges without NTP drift */
+#define HLC_CEILING_STEP_MS 10000 /* stamps promised to the disk at a time: one write per 10 s */
+
+#endif
