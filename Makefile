@@ -38,6 +38,13 @@ INTEROP := $(OUT)/tests/interop_server
 BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
 ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c sync/*/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/bench/*.c)
 ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h sync/*/*.h tests/harness/*.h tests/bench/*.h)
+# Each has a main(); what they share is in the other files.
+DISK_MAIN := power
+DISK := $(DISK_MAIN:%=$(OUT)/tests/disk/%)
+DISK_C := $(wildcard tests/disk/*.c)
+DISK_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(DISK_MAIN:%=tests/disk/%.c),$(DISK_C)))
+ALL_C += $(DISK_C)
+ALL_H += $(wildcard tests/disk/*.h)
 
 .PHONY: all help deps run test test-long unit test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:
@@ -106,6 +113,9 @@ $(OUT)/tests/bench/machine: $(MACHINE_PARTS:%=$(OUT)/tests/bench/%.o) $(OUT)/lib
 $(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(DISK): $(OUT)/tests/disk/%: $(OUT)/tests/disk/%.o $(DISK_OBJ) $(HARNESS) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
 
@@ -125,7 +135,7 @@ test-long: deps
 	@tests/long.sh
 
 .PHONY: test-programs
-test-programs: $(UNIT) $(INTEROP)
+test-programs: $(UNIT) $(INTEROP) $(DISK)
 
 unit: $(UNIT)
 	@tests/run-unit.sh $(OUT)

@@ -7,5 +7,6 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/parts.sh
 
 part differential tests/differential/run.sh --requests "${DIFFERENTIAL_REQUESTS:-5000000}" --seed "${SEED:-1}"
+part power tests/disk/power.sh "${POWER_ROUNDS:-300}"
 
 parts_end

@@ -12,5 +12,6 @@ part etcdctl tests/etcdctl/run.sh
 part conformance tests/conformance/run.sh
 part differential tests/differential/run.sh --requests 50000
 part crash tests/crash/run.sh
+part power tests/disk/power.sh
 
 parts_end

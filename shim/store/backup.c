@@ -56,7 +56,7 @@ enum err fresh_open(struct fresh_file *fresh, const char *path,
 	enum err e;
 
 	*fresh = (struct fresh_file){.path = strdup(path)};
-	if (!fresh->path || asprintf(&fresh->part_path, "%s.part", path) < 0) {
+	if (!fresh->path || asprintf(&fresh->part_path, "%s" FRESH_PART, path) < 0) {
 		fresh->part_path = NULL;
 		fresh_fini(fresh);
 		return fault(ERR_NOMEM, "no memory for the name of a file");

@@ -18,6 +18,8 @@
 #define SNAPSHOT_BLOCK_BYTES 512
 #define SNAPSHOT_TRAILER_BYTES 32
 
+#define FRESH_PART ".part"
+
 /* A database in the making, under a temporary name beside its own. */
 struct fresh_file {
 	struct conn conn; /* in a transaction between open and finish */

@@ -60,6 +60,47 @@ static enum err make_directory(const char *data_dir, char *problem)
 	return ERR_OK;
 }
 
+/* A file system may know no sync of folders, and a folder above ours may be closed to us: then its
+ * owner made it. */
+static enum err sync_one(const char *path, char *problem)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int failed;
+
+	if (fd < 0)
+		return ERR_OK;
+	failed = fsync(fd) && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+	close(fd);
+	return failed ? schema_problem(problem,
+				       fault(ERR_STORAGE, "sync of %s: %s", path, strerror(failed)),
+				       "%s cannot be synced (%s): check the disk", path,
+				       strerror(failed))
+		      : ERR_OK;
+}
+
+enum err datadir_sync(const char *data_dir, char problem[STORE_PROBLEM_BYTES])
+{
+	char *path = strdup(data_dir);
+	enum err e = path ? ERR_OK : fault(ERR_NOMEM, "a path");
+
+	while (!e && *path) {
+		char *slash;
+
+		e = sync_one(path, problem);
+		slash = strrchr(path, '/');
+		if (slash == path && path[1])
+			path[1] = 0; /* the root comes last */
+		else if (slash)
+			*slash = 0;
+		else
+			break;
+	}
+	if (!e && data_dir[0] != '/')
+		e = sync_one(".", problem);
+	free(path);
+	return e;
+}
+
 /* etcd keeps its files under member/: mixing the two would make one of them useless. */
 static enum err refuse_etcd(const char *data_dir, char *problem)
 {
@@ -75,6 +116,50 @@ static enum err refuse_etcd(const char *data_dir, char *problem)
 					" not read: choose another",
 					data_dir)
 		       : ERR_OK;
+}
+
+/* --- the WAL that an earlier process left ----------------------------------------------------- */
+
+#define REWRITE_BYTES 65536
+
+/* Every byte as it is. */
+static int rewrite(int fd)
+{
+	uint8_t *piece = malloc(REWRITE_BYTES);
+	off_t offset = 0;
+	ssize_t got = -1;
+
+	if (!piece)
+		return ENOMEM;
+	while ((got = pread(fd, piece, REWRITE_BYTES, offset)) > 0) {
+		if (pwrite(fd, piece, (size_t)got, offset) != got) {
+			free(piece);
+			return errno ? errno : ENOSPC;
+		}
+		offset += got;
+	}
+	free(piece);
+	return got < 0 || fsync(fd) ? errno : 0;
+}
+
+enum err datadir_rewrite_wal(const char *db_path, char problem[STORE_PROBLEM_BYTES])
+{
+	char *path = NULL;
+	int fd, failed;
+
+	if (asprintf(&path, "%s-wal", db_path) < 0)
+		return fault(ERR_NOMEM, "a path");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	failed = fd < 0 ? errno : rewrite(fd);
+	if (fd >= 0)
+		close(fd);
+	if (failed && failed != ENOENT)
+		schema_problem(problem, fault(ERR_STORAGE, "%s: %s", path, strerror(failed)),
+			       "%s cannot be read and written (%s): check the disk, and owner and"
+			       " mode of the file",
+			       path, strerror(failed));
+	free(path);
+	return failed && failed != ENOENT ? ERR_STORAGE : ERR_OK;
 }
 
 static enum err locked_by_other(const char *data_dir, int fd, char *problem)

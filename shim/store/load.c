@@ -32,10 +32,20 @@ static enum err load_row(struct store *store, const struct row *row)
 	return e;
 }
 
+/* Rows come in ascending order unless a page of the tree above them is damaged. */
+static enum err check_order(const struct row *row, int64_t previous)
+{
+	if (row->rev > previous)
+		return ERR_OK;
+	return fault(ERR_DAMAGED, "the row of revision %lld.%lld follows that of %lld.%lld",
+		     (long long)row_main(row->rev), (long long)(row->rev & REV_SUB_MAX),
+		     (long long)row_main(previous), (long long)(previous & REV_SUB_MAX));
+}
+
 static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_newest)
 {
 	sqlite3_stmt *stmt = conn_stmt(conn, STMT_HEADER_SCAN);
-	int64_t newest = 0;
+	int64_t previous = 0;
 	bool found = false;
 	struct row row;
 	enum err e;
@@ -47,14 +57,16 @@ static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_ne
 	while (!(e = conn_step(conn, stmt, &found)) && found) {
 		e = conn_row_read(conn, stmt, false, &row);
 		if (!e)
+			e = check_order(&row, previous);
+		if (!e)
 			e = load_row(store, &row);
 		if (e)
 			break;
-		newest = row_main(row.rev);
+		previous = row.rev;
 	}
 	sqlite3_reset(stmt);
 	if (!e)
-		*ret_newest = newest;
+		*ret_newest = row_main(previous);
 	return e;
 }
 

@@ -325,8 +325,9 @@ static enum err folder_check_empty(const char *data_dir, char *problem)
 			data_dir, strerror(errno));
 	while (!e && (entry = readdir(folder))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-		    !strcmp(entry->d_name, "lost+found"))
-			continue;
+		    !strcmp(entry->d_name, "lost+found") ||
+		    !strcmp(entry->d_name, STORE_DB_NAME FRESH_PART))
+			continue; /* the last one is of a restore that was cut off */
 		e = schema_problem(problem, ERR_STORAGE,
 				   "%s is not empty, it has %s in it: a restore overwrites nothing;"
 				   " name a folder that is empty or does not exist, or move the old"
@@ -400,7 +401,8 @@ static enum err restore_file(struct snapshot *snapshot, const char *db_path, int
 	return e;
 }
 
-/* The folder itself may be new: its name must be durable, too. */
+/* The folder itself may be new, or made by a restore that was cut off: its name must be durable,
+ * too. */
 static enum err folder_parent_sync(const char *data_dir)
 {
 	char *parent = NULL;
@@ -428,7 +430,7 @@ static enum err restore_into(struct snapshot *snapshot, const char *data_dir, in
 		return e;
 	}
 	e = restore_file(snapshot, db_path, head);
-	if (!e && made)
+	if (!e)
 		e = folder_parent_sync(data_dir);
 	/* The folder was empty, so what is in it now is ours to take away. */
 	if (e)

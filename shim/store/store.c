@@ -28,26 +28,20 @@ static enum err make_private(const char *db_path, char *problem)
 	return ERR_OK;
 }
 
-/* A new file's name is durable only when its folder is. */
-static void sync_folder(const char *data_dir)
-{
-	int fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
-}
-
 static enum err open_database(struct store *store, struct conn *conn,
 			      struct schema_numbers *numbers, char *problem)
 {
 	struct store_identity identity;
 	bool fresh = false;
-	enum err e = schema_probe(store->db_path, &fresh, problem);
+	enum err e = datadir_rewrite_wal(store->db_path, problem);
 
+	if (!e)
+		e = schema_probe(store->db_path, &fresh, problem);
 	if (!e && fresh)
 		e = make_private(store->db_path, problem);
+	/* Before there is anything in it: a database that is not fresh has a durable name. */
+	if (!e && fresh)
+		e = datadir_sync(store->data_dir, problem);
 	if (e)
 		return e;
 	e = conn_open(conn, store->db_path, CONN_WRITE, store->config.no_fsync);
@@ -55,8 +49,6 @@ static enum err open_database(struct store *store, struct conn *conn,
 		e = schema_identity_new(&identity);
 	if (!e && fresh)
 		e = schema_create(conn, &identity);
-	if (!e && fresh)
-		sync_folder(store->data_dir);
 	if (!e)
 		e = schema_start(conn, numbers);
 	if (e == ERR_NO_SPACE)
