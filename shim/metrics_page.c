@@ -95,6 +95,12 @@ static bool write_server(const struct metrics_sources *sources, const struct sto
 		{"kedge_client_connections_refused_total", COUNTER,
 		 "Client connections refused: TLS failures, or no room.",
 		 (double)net.connections_refused},
+		{"kedge_request_memory_bytes", GAUGE, "Memory of requests in progress.",
+		 (double)net.memory_bytes},
+		{"kedge_request_memory_closed_total", COUNTER,
+		 "Connections closed because they held most of it.", (double)net.memory_closed},
+		{"kedge_request_memory_refused_total", COUNTER,
+		 "Requests refused after waiting for it.", (double)net.memory_refused},
 	};
 
 	return WRITE(rows, out);

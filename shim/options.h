@@ -25,6 +25,8 @@
 	  "Largest client request in bytes.")                                                      \
 	X("max-concurrent-streams", max_concurrent_streams, UINT, "4294967295",                    \
 	  "Concurrent calls per client connection.")                                               \
+	X("request-memory-bytes", request_memory_bytes, UINT, "0",                                 \
+	  "Memory for all requests in progress; 0: a quarter of the machine's, 1 GiB at most.")    \
 	X("grpc-keepalive-min-time", keepalive_min_time_ns, DURATION, "5s",                        \
 	  "Shortest time between pings of a client.")                                              \
 	X("grpc-keepalive-interval", keepalive_interval_ns, DURATION, "2h",                        \

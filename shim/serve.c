@@ -15,6 +15,7 @@
 #include "shim/version.h"
 #include "shim/watch/hub.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ struct program {
 	struct hub *hub;
 	struct loop *loop;
 	struct rpc_server rpc;
+	struct net_memory memory;
 	struct server *server;
 	struct call_metrics calls;
 	struct compactor *compactor;
@@ -261,6 +263,7 @@ static bool open_port(struct program *program)
 		.on_http = on_http,
 		.concurrent_streams_max = config->max_concurrent_streams,
 		.message_bytes_max = (size_t)config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
+		.memory = &program->memory,
 		.keepalive_min_time_ms = config->keepalive_min_time_ns / NS_PER_MS,
 		.keepalive_interval_ms = config->keepalive_interval_ns / NS_PER_MS,
 		.keepalive_timeout_ms = config->keepalive_timeout_ns / NS_PER_MS,
@@ -269,6 +272,10 @@ static bool open_port(struct program *program)
 		.on_message = on_message,
 	};
 	enum err e = loop_new(&program->loop);
+
+	net_memory_init(&program->memory, config->request_memory_bytes
+						  ? (size_t)config->request_memory_bytes
+						  : net_memory_default());
 
 	if (!e)
 		e = server_new(program->loop, &server, &program->server, program->problem);
@@ -388,6 +395,14 @@ static int run(struct program *program, const sigset_t *signals)
 	return EXIT_OK;
 }
 
+/* Large blocks go back to the system when they are freed, so that one rush of big requests does not
+ * decide how much memory the process keeps.  (glibc would learn to keep blocks of up to 32 MiB.) */
+static void tune_malloc(void)
+{
+	mallopt(M_MMAP_THRESHOLD, MALLOC_LARGE_BYTES);
+	mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES);
+}
+
 /* Every thread inherits the mask, so that signals reach sigwait alone. */
 static void block_signals(sigset_t *signals)
 {
@@ -436,6 +451,7 @@ int serve_main(int arg_count, char **args)
 		version_print(true);
 		status = EXIT_OK;
 	} else {
+		tune_malloc();
 		block_signals(&signals);
 		status = run(program, &signals);
 	}

@@ -26,6 +26,8 @@ void arena_fini(struct arena *arena)
 	while (block) {
 		struct arena_block *next = block->next;
 
+		if (arena->meter)
+			meter_sub(arena->meter, block->size);
 		free(block);
 		block = next;
 	}
@@ -43,6 +45,8 @@ static void *arena_grow(struct arena *arena, size_t size)
 	if (!block)
 		return NULL;
 	block->size = block_size;
+	if (arena->meter)
+		meter_add(arena->meter, block_size);
 	block->used = size;
 	if (arena->blocks && size > BLOCK_BYTES_MIN / 2) {
 		block->next = arena->blocks->next;

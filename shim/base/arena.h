@@ -4,11 +4,13 @@
  * Ownership: everything taken from an arena belongs to it and is freed by arena_fini().
  * Threads: one at a time; passing the arena's owner to another thread passes the arena.
  * Errors: arena_alloc() gives NULL when memory is out or bytes_max would be passed.
- * Limits: bytes_max, set at birth, counts what was asked for. */
+ * Limits: bytes_max, set at birth, counts what was asked for; a meter, where there is one, counts
+ * the blocks of many arenas together. */
 #ifndef SHIM_BASE_ARENA_H
 #define SHIM_BASE_ARENA_H
 
 #include "shim/base/bytes.h"
+#include "shim/base/meter.h"
 
 struct arena_block;
 
@@ -16,6 +18,7 @@ struct arena {
 	struct arena_block *blocks;
 	size_t used_bytes; /* asked for so far */
 	size_t bytes_max;
+	struct meter *meter; /* or NULL; outlives the arena */
 };
 
 void arena_init(struct arena *arena, size_t bytes_max);

@@ -24,10 +24,17 @@
 #define REV_MAIN_MAX ((1LL << 40) - 1)
 
 /* --- memory that one party may hold ----------------------------------------------------------- */
-#define CALL_ARENA_BYTES_MAX (256 * MIB) /* decoded request and results of one call */
-#define CALL_SEND_HIGH_BYTES (256 * KIB) /* a stream with more unsent stops being filled */
-#define CALL_SEND_LOW_BYTES (64 * KIB)	 /* ... until it has drained to this */
-#define SOURCE_SLICE_BYTES (128 * KIB)	 /* a big answer is produced in pieces of this size */
+#define MEMORY_CALLS_BYTES_MIN (64 * MIB)   /* --request-memory-bytes, all calls together, is a */
+#define MEMORY_CALLS_BYTES_MAX (1024 * MIB) /* quarter of the machine's memory within these */
+#define NET_SMALL_MESSAGE_BYTES (64 * KIB)  /* a request up to this never waits for memory */
+#define NET_STALL_NS (5LL * 1000 * 1000 * 1000) /* a connection that moved nothing for so long */
+#define NET_WAIT_NS (30LL * 1000 * 1000 * 1000) /* longest wait of a request for memory */
+#define CALL_ARENA_BYTES_MAX (256 * MIB)	/* decoded request and results of one call */
+#define WRITER_RESULTS_BYTES_MAX (64 * MIB)  /* results not yet answered; beyond, one op a commit */
+#define WATCH_OUTBOXES_BYTES_MAX (128 * MIB) /* events queued for all watch streams together */
+#define CALL_SEND_HIGH_BYTES (256 * KIB)     /* a stream with more unsent stops being filled */
+#define CALL_SEND_LOW_BYTES (64 * KIB)	     /* ... until it has drained to this */
+#define SOURCE_SLICE_BYTES (128 * KIB)	     /* a big answer is produced in pieces of this size */
 #define WATCH_OUTBOX_BYTES_MAX                                                                     \
 	(4 * MIB)		      /* events queued for one watch stream before it is BEHIND */
 #define WATCH_CONTROL_ITEMS_MAX 65536 /* created/cancelled/progress items queued for one stream */
@@ -39,6 +46,8 @@
 #define LOOP_SLICES_NS (5 * 1000 * 1000)  /* sliced work in one turn before sockets are looked at */
 #define LOOP_INBOX_TASKS_MAX 1048576	  /* completions on their way to a loop */
 #define LOG_LINE_BYTES_MAX 8192
+#define MALLOC_LARGE_BYTES (1 * MIB) /* blocks from here on go back to the system at once */
+#define MALLOC_KEPT_BYTES (16 * MIB) /* free memory at the end of a heap that may stay */
 
 /* --- compaction and leases -------------------------------------------------------------------- */
 #define SWEEP_SLICE_ROWS 1000	  /* rows removed in one go, between commits */
@@ -52,12 +61,13 @@
 #define DB_CACHE_KIB 8000
 
 /* --- net: one HTTP/2 connection --------------------------------------------------------------- */
-#define H2_STREAM_WINDOW_BYTES (1 * MIB)     /* a request of 1.5 MiB in two round trips */
+#define H2_STREAM_WINDOW_BYTES (256 * KIB)   /* of a request that nobody has looked at yet */
 #define H2_CONNECTION_WINDOW_BYTES (4 * MIB) /* several such at once */
 #define H2_OUTPUT_RUN_BYTES (64 * KIB)	     /* frames gathered for one send */
-#define H2_UNSENT_BYTES_MAX (64 * MIB)	     /* answers not taken; beyond, no credit for requests */
-#define H2_CALLS_MAX 65536     /* calls whose memory is in use; beyond: REFUSED_STREAM */
-#define H2_CALLS_POOLED_MAX 32 /* finished calls kept for the next ones */
+#define H2_UNSENT_BYTES_MAX (16 * MIB)	     /* answers not taken; beyond, no call is begun */
+#define H2_TURN_NS (2 * 1000 * 1000) /* calls begun for one connection before others get theirs */
+#define H2_CALLS_MAX 65536	     /* calls whose memory is in use; beyond: REFUSED_STREAM */
+#define H2_CALLS_POOLED_MAX 32	     /* finished calls kept for the next ones */
 #define H2_HEADER_LIST_BYTES_MAX (64 * KIB) /* request headers, counted as in RFC 9113 6.5.2 */
 #define H2_RESETS_BURST 2000		    /* resets by the peer or its mistakes (rapid reset) */
 #define H2_RESETS_PER_SECOND 200	    /* ... and how fast the allowance comes back */

@@ -41,6 +41,7 @@ struct call *call_new(struct h2_session *session, int32_t stream_id)
 	call->session = session;
 	call->loop = session->config.loop;
 	call->server = session->config.server;
+	call->memory = session->config.server->memory;
 	call->stream_id = stream_id;
 	call->refs = 1;
 	call->headers = call->headers_inline;
@@ -51,8 +52,11 @@ struct call *call_new(struct h2_session *session, int32_t stream_id)
 	arena_init(&call->arena, CALL_ARENA_BYTES_MAX);
 	list_append(&session->calls, &call->node);
 	list_init(&call->due_node);
+	list_init(&call->ready_node);
+	list_init(&call->waiting_node);
 	session->call_count++;
 	session->memory_count++;
+	call_recount(call);
 	return call;
 }
 
@@ -94,6 +98,7 @@ void call_release(struct call *call)
 		return;
 	assert(!call->out_first && !call->has_source);
 	call_fini(call);
+	call_forget(call);
 	if (!session) {
 		call_destroy(call);
 		return;
@@ -137,6 +142,8 @@ void call_end(struct call *call, enum status status)
 		return;
 	call->phase = CALL_ENDED;
 	call->status = status;
+	list_remove(&call->ready_node);
+	call_wait_no_more(call);
 	if (call->is_opened)
 		call_mark_due(call, DUE_END);
 	else

@@ -59,6 +59,9 @@ struct call_peer {
 };
 struct call_peer call_peer(const struct call *call);
 
+/* Memory that the handler keeps for the call besides its arena: counted against the connection. */
+void call_set_held(struct call *call, size_t bytes);
+
 /* The message of a UNARY or SERVER_STREAM call stays valid until the call's memory goes; that of
  * a stream only during on_message. */
 

@@ -16,6 +16,7 @@
 #include "shim/base/list.h"
 #include "shim/net/call.h"
 #include "shim/net/grpc.h"
+#include "shim/net/memory.h"
 #include "shim/net/server.h"
 
 #include <nghttp2/nghttp2.h>
@@ -61,8 +62,10 @@ struct call {
 	const struct method *method;
 	void *state;
 	struct arena arena;
-	struct list node;     /* session->calls, or ->kept when only holds are left */
-	struct list due_node; /* session->due */
+	struct list node;	  /* session->calls, or ->kept when only holds are left */
+	struct list due_node;	  /* session->due */
+	struct list ready_node;	  /* session->ready: the request is there, its turn is not */
+	struct list waiting_node; /* session->waiting: its next message has no room yet */
 	unsigned due;
 	int32_t stream_id;
 	unsigned refs;
@@ -79,6 +82,15 @@ struct call {
 	int64_t deadline_ns;
 	bool has_deadline;
 	bool is_timed; /* sits in the heap of deadlines */
+
+	/* memory.c */
+	struct net_memory *memory; /* or NULL */
+	size_t charged_bytes;
+	size_t message_bytes; /* of the one that is arriving or worked on */
+	size_t held_bytes;    /* declared by the handler */
+	bool is_admitted;     /* ... that message */
+	size_t waiting_bytes; /* of the message that waits */
+	int64_t waiting_ns;   /* since when */
 
 	/* request */
 	nghttp2_rcbuf *field[FIELD_COUNT];
@@ -139,6 +151,17 @@ void call_mark_due(struct call *call, enum call_due due);
 /* Runs the callbacks that are due. */
 void call_run_due(struct call *call);
 
+/* --- memory.c --- */
+
+/* Counts anew what the call holds. */
+void call_recount(struct call *call);
+/* Whether a message of that length may come in now; if not, DUE_INPUT will tell. */
+bool call_admit(struct call *call, size_t message_bytes);
+/* The message was handed over, and nobody needs it any more. */
+void call_message_done(struct call *call);
+void call_wait_no_more(struct call *call);
+void call_forget(struct call *call); /* its memory is free again */
+
 /* --- call_request.c: from headers to the handler --- */
 
 void call_dispatch(struct call *call);
@@ -151,6 +174,8 @@ void call_half_closed(struct call *call);
 /* Bytes of DATA; gives back their flow control credit when they have been used. */
 void call_receive(struct call *call, struct bytes chunk);
 void call_receive_end(struct call *call);
+/* A request that waited for its turn. */
+void call_serve(struct call *call);
 /* There is room again: goes on with what waited. */
 void call_receive_resume(struct call *call);
 

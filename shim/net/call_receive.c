@@ -26,11 +26,32 @@ static void start_unary(struct call *call)
 		call->server->on_call_started(call->server->handler_context, call->method);
 }
 
+void call_serve(struct call *call)
+{
+	if (call->method->kind == METHOD_UNARY)
+		start_unary(call);
+	tell_message(call, call->request);
+	call->method->on_message(call, call->request);
+	call_recount(call);
+}
+
+/* Serves a request now if this connection has done little in this turn and takes its answers. */
+static void take_turn(struct call *call)
+{
+	struct h2_session *session = call->session;
+
+	if (list_is_empty(&session->ready) && h2_may_serve(session))
+		call_serve(call);
+	else
+		list_append(&session->ready, &call->ready_node);
+}
+
 static void take_message(struct call *call, struct bytes message)
 {
 	if (!is_single(call)) {
 		tell_message(call, message);
 		call->method->on_message(call, message);
+		call_message_done(call);
 		return;
 	}
 	if (call->has_request) {
@@ -41,11 +62,8 @@ static void take_message(struct call *call, struct bytes message)
 	}
 	call->has_request = true;
 	call->request = message;
-	if (call->method->kind == METHOD_UNARY) {
-		start_unary(call);
-		tell_message(call, message);
-		call->method->on_message(call, message);
-	}
+	if (call->method->kind == METHOD_UNARY)
+		take_turn(call);
 }
 
 /* A second message of a unary call is never looked at, as in grpc-go. */
@@ -55,7 +73,17 @@ static bool wants_input(const struct call *call)
 	       !(call->method->kind == METHOD_UNARY && call->has_request);
 }
 
-/* Parses until the input is used up or the stream is full; gives what is left. */
+/* Whether the message at hand may come in; its length is known as soon as its prefix is. */
+static bool is_admitted(struct call *call, struct bytes input)
+{
+	size_t size;
+
+	if (call->is_admitted || !grpc_reader_length(&call->reader, input, &size))
+		return true;
+	return size > call->reader.bytes_max || call_admit(call, size);
+}
+
+/* Parses until the input is used up, the stream is full or memory is; gives what is left. */
 static struct bytes parse(struct call *call, struct bytes input)
 {
 	struct grpc_problem problem;
@@ -63,6 +91,8 @@ static struct bytes parse(struct call *call, struct bytes input)
 
 	while (input.size && wants_input(call)) {
 		if (!is_single(call) && call_is_full(call))
+			return input;
+		if (!is_admitted(call, input))
 			return input;
 		switch (grpc_reader_step(&call->reader, &input, &message, &problem)) {
 		case GRPC_READ_MORE:
@@ -104,6 +134,8 @@ void call_receive(struct call *call, struct bytes chunk)
 		}
 	}
 	h2_consume_stream(session, call->stream_id, chunk.size - rest.size);
+	if (call->is_paused)
+		call_recount(call);
 }
 
 void call_receive_resume(struct call *call)
@@ -122,6 +154,7 @@ void call_receive_resume(struct call *call)
 		return;
 	call->is_paused = false;
 	buffer_fini(&call->backlog);
+	call_recount(call);
 	if (call->is_half_closed && call->phase == CALL_OPEN)
 		call_receive_end(call);
 }
@@ -144,8 +177,7 @@ void call_receive_end(struct call *call)
 				    "cardinality violation: received no request message from "
 				    "non-client-streaming RPC");
 	} else if (is_single(call)) {
-		tell_message(call, call->request);
-		method->on_message(call, call->request);
+		take_turn(call);
 	} else if (method->on_half_close) {
 		method->on_half_close(call);
 	}

@@ -188,6 +188,7 @@ bool call_queue(struct call *call, struct buffer *buffer, int64_t message_bytes)
 	call->out_last = &out->next;
 	call->unsent_bytes += out->left.size;
 	call->session->unsent_bytes += out->left.size;
+	call_recount(call);
 	if (call_is_full(call))
 		call->was_full = true;
 	return true;
@@ -201,6 +202,7 @@ static void close_source(struct call *call)
 	call->source_left = 0;
 	if (call->source.close)
 		call->source.close(call->source.context);
+	call_set_held(call, 0);
 }
 
 void call_queue_drop(struct call *call)
@@ -216,6 +218,7 @@ void call_queue_drop(struct call *call)
 	call->unsent_bytes = 0;
 	buffer_fini(&call->slice);
 	close_source(call);
+	call_recount(call);
 }
 
 static void out_done(struct call *call, struct out_message *out)
@@ -249,6 +252,7 @@ void call_take_unsent(struct call *call, uint8_t *to, size_t length)
 	}
 	call->unsent_bytes -= length;
 	call->session->unsent_bytes -= length;
+	call_recount(call);
 	if (call->unsent_bytes >= CALL_SEND_LOW_BYTES || call->phase != CALL_OPEN)
 		return;
 	if (call->was_full)

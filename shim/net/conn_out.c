@@ -190,7 +190,7 @@ static void update_http1_deadline(struct conn *conn)
 
 static void flush(struct conn *conn)
 {
-	if (!write_all(conn)) {
+	if ((conn->h2 && h2_is_dead(conn->h2)) || !write_all(conn)) {
 		conn_drop(conn);
 		return;
 	}

@@ -67,6 +67,9 @@ void grpc_reader_reset(struct grpc_reader *reader);
  * the input, with keep until the next step or reset.  FAILED: ret_problem is the answer. */
 enum grpc_read grpc_reader_step(struct grpc_reader *reader, struct bytes *input,
 				struct bytes *ret_message, struct grpc_problem *ret_problem);
+/* The length of the message that begins in the reader or in front of input; false while its prefix
+ * is not whole. */
+bool grpc_reader_length(const struct grpc_reader *reader, struct bytes input, size_t *ret_bytes);
 bool grpc_reader_is_partial(const struct grpc_reader *reader); /* inside a message */
 
 /* Decompresses into out, whose bytes_max must be above `max`. */

@@ -51,11 +51,23 @@ bool grpc_reader_is_partial(const struct grpc_reader *reader)
 	return reader->prefix_size > 0;
 }
 
-static uint32_t message_bytes(const struct grpc_reader *reader)
+static uint32_t message_bytes(const uint8_t *p)
 {
-	const uint8_t *p = reader->prefix;
-
 	return (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+}
+
+bool grpc_reader_length(const struct grpc_reader *reader, struct bytes input, size_t *ret_bytes)
+{
+	uint8_t prefix[GRPC_PREFIX_BYTES];
+	size_t missing = GRPC_PREFIX_BYTES - reader->prefix_size;
+
+	if (input.size < missing)
+		return false;
+	memcpy(prefix, reader->prefix, reader->prefix_size);
+	if (missing)
+		memcpy(prefix + reader->prefix_size, input.data, missing);
+	*ret_bytes = message_bytes(prefix);
+	return true;
 }
 
 static struct bytes take(struct bytes *input, size_t size)
@@ -108,7 +120,7 @@ enum grpc_read grpc_reader_step(struct grpc_reader *reader, struct bytes *input,
 			return GRPC_READ_MORE;
 		reader->body.size = 0;
 	}
-	size = message_bytes(reader);
+	size = message_bytes(reader->prefix);
 	if (size > reader->bytes_max)
 		return failed(ret_problem, STATUS_RESOURCE_EXHAUSTED,
 			      "grpc: received message larger than max (%zu vs. %zu)", size,

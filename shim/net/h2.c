@@ -55,6 +55,14 @@ void h2_consume_connection(struct h2_session *session, size_t size)
 		h2_check(session, nghttp2_session_consume_connection(session->ng, size));
 }
 
+void h2_widen_stream(struct h2_session *session, int32_t stream_id, size_t size)
+{
+	if (size > H2_STREAM_WINDOW_BYTES)
+		h2_check(session,
+			 nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE,
+							       stream_id, (int32_t)size));
+}
+
 static void release_withheld(struct h2_session *session)
 {
 	if (!session->withheld_bytes || session->unsent_bytes > H2_UNSENT_BYTES_MAX / 2)
@@ -119,11 +127,16 @@ enum err h2_session_new(const struct h2_config *config, struct h2_session **ret_
 	list_init(&session->calls);
 	list_init(&session->kept);
 	list_init(&session->due);
+	list_init(&session->ready);
 	list_init(&session->pool);
+	list_init(&session->memory_node);
+	list_init(&session->waiting);
+	list_init(&session->waiting_node);
 	heap_init(&session->deadlines, h2_deadline_before);
 	session->read_ns = h2_now_ns(session);
 	session->resets = (struct h2_allowance){H2_RESETS_BURST, session->now_ns};
 	session->useless = (struct h2_allowance){H2_USELESS_BURST, session->now_ns};
+	h2_memory_add(session);
 	e = session_create(session);
 	if (!e)
 		e = session_greet(session);
@@ -159,10 +172,30 @@ void h2_session_free(struct h2_session *session)
 		call_orphan(container_of(node, struct call, node));
 	list_for_each_safe (node, after, &session->pool)
 		call_destroy(container_of(node, struct call, node));
+	h2_memory_remove(session);
 	heap_fini(&session->deadlines);
 	nghttp2_session_del(session->ng);
 	free(session->output);
 	free(session);
+}
+
+/* --- turns: a client with a thousand requests in one read must not hold up the others --- */
+
+bool h2_may_serve(struct h2_session *session)
+{
+	return session->unsent_bytes <= H2_UNSENT_BYTES_MAX &&
+	       h2_now_ns(session) - session->turn_ns < H2_TURN_NS;
+}
+
+static void run_ready(struct h2_session *session)
+{
+	session->turn_ns = h2_now_ns(session);
+	while (!list_is_empty(&session->ready) && h2_may_serve(session)) {
+		struct call *call = container_of(session->ready.next, struct call, ready_node);
+
+		list_remove(&call->ready_node);
+		call_serve(call);
+	}
 }
 
 /* --- bytes in --- */
@@ -191,7 +224,7 @@ enum err h2_receive(struct h2_session *session, struct bytes input)
 	if (session->is_closing || session->is_dead)
 		return ERR_MALFORMED;
 	session->busy++;
-	session->read_ns = h2_now_ns(session);
+	session->read_ns = session->turn_ns = h2_now_ns(session);
 	session->ping_sent_ns = 0; /* whatever it says, the peer is alive */
 	h2_allowance_fill(session);
 	outcome = nghttp2_session_mem_recv(session->ng, input.data, input.size);
@@ -213,6 +246,8 @@ enum err h2_pull(struct h2_session *session, struct bytes *ret_output)
 	session->busy++;
 	session->output_size = 0;
 	session->is_told = false;
+	if (!list_is_empty(&session->ready) && !session->is_dead)
+		run_ready(session);
 	while (!session->is_dead && !session->is_goaway_sent && !outcome) {
 		outcome = nghttp2_session_send(session->ng);
 		/* Callbacks may have more to say, which still goes out with this run. */
@@ -222,6 +257,8 @@ enum err h2_pull(struct h2_session *session, struct bytes *ret_output)
 	}
 	release_withheld(session);
 	session->busy--;
+	if (!list_is_empty(&session->ready) && session->unsent_bytes <= H2_UNSENT_BYTES_MAX)
+		h2_wake(session);
 	if (outcome) {
 		session->is_dead = true;
 		return fault(ERR_NOMEM, "no memory for frames to send");
@@ -233,6 +270,11 @@ enum err h2_pull(struct h2_session *session, struct bytes *ret_output)
 	}
 	*ret_output = bytes_of(session->output, session->output_size);
 	return ERR_OK;
+}
+
+bool h2_is_dead(const struct h2_session *session)
+{
+	return session->is_dead;
 }
 
 bool h2_is_done(const struct h2_session *session)
@@ -255,6 +297,7 @@ int64_t h2_tick(struct h2_session *session, int64_t now_ns)
 	session->now_ns = now_ns;
 	h2_deadlines_run(session);
 	h2_keepalive_run(session);
+	h2_memory_run(session);
 	h2_drain_run(session, false);
 	run_due(session);
 	session->busy--;

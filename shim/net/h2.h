@@ -47,6 +47,8 @@ int64_t h2_next_tick_ns(const struct h2_session *session);
 /* GOAWAY: no new streams.  unary calls go on; streaming calls end with UNAVAILABLE. */
 void h2_drain(struct h2_session *session);
 /* Nothing left to receive or send, or the peer is dead: close.  Ask when h2_pull() gave 0 bytes. */
+/* Close at once, whatever is on its way: the peer does not answer, or memory is out. */
+bool h2_is_dead(const struct h2_session *session);
 bool h2_is_done(const struct h2_session *session);
 size_t h2_call_count(const struct h2_session *session);
 

@@ -29,6 +29,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
 		return 0;
 	call = session->memory_count < H2_CALLS_MAX ? call_new(session, stream_id) : NULL;
 	if (!call) {
+		h2_reset_seen(session); /* a peer that does not read would queue them without end */
 		h2_check(session, nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, stream_id,
 							    NGHTTP2_REFUSED_STREAM));
 		return 0;
@@ -90,6 +91,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
 		call_reset(call, NGHTTP2_FRAME_SIZE_ERROR, STATUS_RESOURCE_EXHAUSTED);
 		return 0;
 	}
+	call_recount(call);
 	if (!header_keep(call, bytes_of(name_vec.base, name_vec.len), name, value))
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
@@ -159,6 +161,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream_id, 
 	struct call *call = stream_call(session, stream_id);
 
 	(void)ng, (void)flags;
+	session->progress_ns = session->now_ns;
 	h2_consume_connection(session, size);
 	if (call)
 		call_receive(call, bytes_of(data, size));
@@ -296,6 +299,7 @@ static int on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
 	(void)ng, (void)frame;
 	if (!room)
 		return session->is_dead ? NGHTTP2_ERR_CALLBACK_FAILURE : NGHTTP2_ERR_WOULDBLOCK;
+	session->progress_ns = h2_now_ns(session);
 	memcpy(room, header, FRAME_HEADER_BYTES);
 	call_take_unsent(source->ptr, room + FRAME_HEADER_BYTES, length);
 	session->output_size += FRAME_HEADER_BYTES + length;

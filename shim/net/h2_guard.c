@@ -196,6 +196,8 @@ int64_t h2_next_tick_ns(const struct h2_session *session)
 
 	if (call && call->deadline_ns < next_ns)
 		next_ns = call->deadline_ns;
+	if (!list_is_empty(&session->waiting) && session->now_ns + NS_PER_SECOND < next_ns)
+		next_ns = session->now_ns + NS_PER_SECOND;
 	if (session->drain_ns && session->drain_ns < next_ns)
 		next_ns = session->drain_ns;
 	return next_ns;

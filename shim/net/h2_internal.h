@@ -24,6 +24,8 @@ struct h2_session {
 	struct list calls;   /* streams and calls that are not over */
 	struct list kept;    /* over and closed, but held by somebody */
 	struct list due;     /* calls with callbacks to run */
+	struct list ready;   /* calls with a request that waits for its turn */
+	int64_t turn_ns;     /* when this turn began */
 	size_t call_count;   /* of calls */
 	size_t open_count;   /* streams that grpc-go would call active */
 	size_t memory_count; /* of calls and kept */
@@ -41,6 +43,13 @@ struct h2_session {
 	size_t withheld_bytes; /* connection credit held back while too much is unsent */
 	unsigned busy;	       /* inside an entry point: no need to tell of bytes to send */
 	bool is_told;	       /* on_wants_send was called since the last pull */
+
+	/* memory.c */
+	struct list memory_node; /* memory->sessions */
+	size_t charged_bytes;
+	struct list waiting;	  /* calls whose next message has no room yet, oldest first */
+	struct list waiting_node; /* memory->waiting while there are such */
+	int64_t progress_ns;	  /* when DATA last came or went */
 
 	/* time */
 	int64_t now_ns; /* as of the last entry */
@@ -71,6 +80,15 @@ void h2_check(struct h2_session *session, int outcome);
 /* Gives flow control credit back for bytes that were used. */
 void h2_consume_stream(struct h2_session *session, int32_t stream_id, size_t size);
 void h2_consume_connection(struct h2_session *session, size_t size);
+/* Makes the stream's window large enough for a message of that size. */
+void h2_widen_stream(struct h2_session *session, int32_t stream_id, size_t size);
+/* Whether another call may begin in this turn. */
+bool h2_may_serve(struct h2_session *session);
+
+/* --- memory.c --- */
+void h2_memory_add(struct h2_session *session);
+void h2_memory_remove(struct h2_session *session);
+void h2_memory_run(struct h2_session *session); /* while calls wait for memory */
 
 /* --- h2_frames.c: nghttp2's callbacks --- */
 enum err h2_frames_callbacks(nghttp2_session_callbacks **ret_callbacks);

@@ -353,5 +353,12 @@ void server_free(struct server *server)
 
 void server_stats(const struct server *server, struct server_stats *ret_stats)
 {
+	const struct net_memory *memory = server->config.memory;
+
 	*ret_stats = server->host.stats;
+	if (!memory)
+		return;
+	ret_stats->memory_bytes = memory->used_bytes;
+	ret_stats->memory_closed = memory->closed;
+	ret_stats->memory_refused = memory->refused;
 }

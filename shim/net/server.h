@@ -12,6 +12,7 @@
 
 #include "shim/net/call.h"
 #include "shim/net/http.h"
+#include "shim/net/memory.h"
 
 struct server;
 
@@ -45,7 +46,8 @@ struct server_config {
 	int64_t keepalive_min_time_ms;	 /* pings more often are struck */
 	int64_t keepalive_interval_ms;	 /* our own ping on an idle connection; 0: off */
 	int64_t keepalive_timeout_ms;
-	uint32_t connections_max; /* 0: as many as file descriptors allow */
+	struct net_memory *memory; /* bound of all calls together, or NULL */
+	uint32_t connections_max;  /* 0: as many as file descriptors allow */
 	/* Told of every finished call, for metrics; may be NULL. */
 	void (*on_call_started)(void *context, const struct method *method);
 	void (*on_call_ended)(void *context, const struct method *method, enum status status,
@@ -73,6 +75,9 @@ struct server_stats {
 	uint64_t connections_refused; /* TLS failures and over the limit */
 	uint64_t received_bytes;      /* gRPC payload, as etcd counts */
 	uint64_t sent_bytes;
+	uint64_t memory_bytes; /* of calls, see memory.h */
+	uint64_t memory_closed;
+	uint64_t memory_refused;
 };
 /* On the loop's thread, or when it has ended. */
 void server_stats(const struct server *server, struct server_stats *ret_stats);

@@ -221,5 +221,6 @@ void range_source_reply(struct call *call, struct range_cursor *cursor,
 	source->header = *header;
 	source->deadline.fn = source_expire;
 	loop_timer_start(call_loop(call), &source->deadline, range_time_ms(message_bytes), 0);
+	call_set_held(call, store_range_bytes(cursor));
 	call_reply_source(call, message_bytes, &callbacks);
 }

@@ -26,6 +26,8 @@ static_assert(sizeof(struct range_stream) <= RANGE_STREAM_STATE_BYTES, "room of 
 static void stream_close(struct range_stream *stream)
 {
 	loop_timer_stop(&stream->deadline);
+	if (stream->cursor)
+		call_set_held(stream->call, 0);
 	store_range_close(stream->cursor);
 	stream->cursor = NULL;
 }
@@ -104,15 +106,16 @@ static void stream_start(struct call *call, const struct range_op *op)
 	struct range_part all = {0};
 	enum err e = store_range_open(server->reader, op, &stream->cursor);
 
+	stream->call = call;
 	if (e) {
 		call_fail(call, e);
 		return;
 	}
-	stream->call = call;
 	stream->header = rpc_header(server, store_range_head(stream->cursor)->revision);
 	stream->deadline.fn = stream_expire;
 	all.cursor = stream->cursor;
 	all.count = store_range_head(stream->cursor)->kv_count;
+	call_set_held(call, store_range_bytes(stream->cursor));
 	loop_timer_start(call_loop(call), &stream->deadline, range_time_ms(encode_part_size(&all)),
 			 0);
 	kv_range_stream_writable(call);

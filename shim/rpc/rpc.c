@@ -134,6 +134,7 @@ void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct
 
 	write->reply = reply;
 	arena_init(&write->results, CALL_ARENA_BYTES_MAX);
+	write->results.meter = &rpc_of(call)->results;
 	call_hold(call);
 	e = store_submit(rpc_of(call)->config.store, &write->op);
 	if (e) {

@@ -11,6 +11,7 @@
 #ifndef SHIM_RPC_RPC_H
 #define SHIM_RPC_RPC_H
 
+#include "shim/base/meter.h"
 #include "shim/net/call.h"
 #include "shim/store/store.h"
 #include "shim/watch/hub.h"
@@ -46,7 +47,8 @@ struct rpc_server {
 	struct rpc_config config;
 	struct store_identity identity;
 	struct store_reader *reader;
-	unsigned jobs; /* running */
+	unsigned jobs;	      /* running */
+	struct meter results; /* of writes, until they are answered */
 	struct rpc_alarms alarms;
 };
 

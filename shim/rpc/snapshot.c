@@ -6,7 +6,8 @@
  * A pool thread writes the copy to a file, which loses its name at once, so that a crash leaves as
  * little behind as can be.  Then the loop sends it in blobs of 32 KiB as the client takes them, and
  * at the end the SHA-256 of all of it, which etcdctl checks.
- * The place among RPC_JOBS_MAX is kept until the file is closed: it also bounds the disk space. */
+ * The place among RPC_JOBS_MAX is kept until the file is closed: it also bounds the disk space.
+ * So a client that takes it too slowly loses it, as one that does not read its list does. */
 #include "shim/rpc/rpc_internal.h"
 
 #include "shim/base/log.h"
@@ -37,6 +38,7 @@ struct snapshot {
 	struct rpc_job base; /* first: the state of a job's call begins with it */
 	const char *dir;
 	enum { SNAPSHOT_NONE, SNAPSHOT_WRITING, SNAPSHOT_SENDING, SNAPSHOT_CLOSED } state;
+	struct loop_timer deadline; /* while SENDING */
 	int fd;
 	int64_t total_bytes;
 	int64_t sent_bytes;
@@ -137,6 +139,7 @@ static void snapshot_close(struct snapshot *snapshot, struct rpc_server *server)
 	if (snapshot->state == SNAPSHOT_CLOSED)
 		return;
 	snapshot->state = SNAPSHOT_CLOSED;
+	loop_timer_stop(&snapshot->deadline);
 	if (snapshot->fd >= 0)
 		close(snapshot->fd);
 	snapshot->fd = -1;
@@ -220,6 +223,15 @@ void maintenance_snapshot_writable(struct call *call)
 	call_finish(call, STATUS_OK, NULL);
 }
 
+static void snapshot_expire(struct loop_timer *timer)
+{
+	struct snapshot *snapshot = container_of(timer, struct snapshot, deadline);
+	struct call *call = snapshot->base.call;
+
+	snapshot_close(snapshot, rpc_of(call));
+	call_fail(call, ERR_TIMEOUT);
+}
+
 static void snapshot_written(struct rpc_job *job)
 {
 	struct snapshot *snapshot = snapshot_of(job);
@@ -238,6 +250,9 @@ static void snapshot_written(struct rpc_job *job)
 		 LOG_INT("total-bytes", snapshot->total_bytes),
 		 LOG_STRING("storage-version", ETCD_STORAGE_VERSION));
 	snapshot->state = SNAPSHOT_SENDING;
+	snapshot->deadline.fn = snapshot_expire;
+	loop_timer_start(call_loop(call), &snapshot->deadline,
+			 range_time_ms((uint64_t)snapshot->total_bytes), 0);
 	maintenance_snapshot_writable(call);
 }
 

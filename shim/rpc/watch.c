@@ -235,6 +235,7 @@ void watch_message(struct call *call, struct bytes message)
 	watch->is_in_message = true;
 	e = obey(watch, &request);
 	watch->is_in_message = false;
+	call_set_held(call, hub_stream_bytes(watch->stream));
 	if (e)
 		call_fail(call, e);
 	else

@@ -127,6 +127,15 @@ const struct range_result *store_range_head(const struct range_cursor *cursor)
 	return &cursor->head;
 }
 
+size_t store_range_bytes(const struct range_cursor *cursor)
+{
+	size_t bytes = sizeof(*cursor) + SOURCE_SLICE_BYTES;
+
+	if (cursor->set.items != cursor->set.inline_items)
+		bytes += cursor->set.capacity * sizeof(*cursor->set.items);
+	return bytes;
+}
+
 const struct kv *store_range_peek(const struct range_cursor *cursor, size_t index)
 {
 	assert(index < cursor->set.count);

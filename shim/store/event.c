@@ -104,6 +104,7 @@ enum err event_batch_new(struct store *store, int64_t revision, const struct cha
 		event++;
 	}
 	assert(room == (uint8_t *)batch + bytes);
+	meter_add(&store->events, batch->bytes);
 	pins_add(&store->pins, &batch->pin, revision - 1);
 	*ret_batch = batch;
 	return ERR_OK;
@@ -119,11 +120,17 @@ void event_batch_unref(struct event_batch *batch)
 {
 	if (!batch || atomic_fetch_sub_explicit(&batch->references, 1, memory_order_acq_rel) != 1)
 		return;
+	meter_sub(&batch->store->events, batch->bytes);
 	pins_release(&batch->store->pins, &batch->pin);
 	for (size_t i = 0; i < batch->count; i++)
 		free(batch->prev_values[i]);
 	pthread_mutex_destroy(&batch->prev_lock);
 	free(batch);
+}
+
+size_t store_events_bytes(const struct store *store)
+{
+	return meter_bytes(&store->events);
 }
 
 int64_t event_batch_revision(const struct event_batch *batch)

@@ -13,6 +13,7 @@
 
 #include "shim/store/op.h"
 
+struct store;
 struct store_reader;
 
 enum event_type { EVENT_PUT, EVENT_DELETE }; /* numbers are the wire's */
@@ -29,6 +30,9 @@ struct event_batch;
 
 struct event_batch *event_batch_ref(struct event_batch *batch);
 void event_batch_unref(struct event_batch *batch); /* accepts NULL */
+
+/* Memory of all batches that somebody holds. */
+size_t store_events_bytes(const struct store *store);
 
 int64_t event_batch_revision(const struct event_batch *batch);
 size_t event_batch_count(const struct event_batch *batch); /* 0 for an invisible revision */

@@ -59,6 +59,7 @@ struct store {
 	_Atomic int64_t in_use_bytes;
 	atomic_bool stopped; /* a fault: every op gets STOPPED */
 	struct counters counters;
+	struct meter events; /* of all batches that somebody holds */
 
 	struct inbox inbox;
 	struct writer *writer;

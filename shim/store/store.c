@@ -189,7 +189,12 @@ enum err store_submit(struct store *store, struct op *op)
 	if (atomic_load_explicit(&store->stopped, memory_order_relaxed))
 		return ERR_STOPPED;
 	op->err = ERR_OK;
-	count_up(&store->counters.pending_ops, 1);
+	/* The writer empties its inbox at once: what it has taken counts, too. */
+	if (atomic_fetch_add_explicit(&store->counters.pending_ops, 1, memory_order_relaxed) >=
+	    WRITER_INBOX_OPS_MAX) {
+		atomic_fetch_sub_explicit(&store->counters.pending_ops, 1, memory_order_relaxed);
+		return ERR_BUSY;
+	}
 	e = inbox_put(&store->inbox, &op->node, NULL);
 	if (e)
 		atomic_fetch_sub_explicit(&store->counters.pending_ops, 1, memory_order_relaxed);

@@ -105,6 +105,8 @@ enum err store_range_open(struct store_reader *reader, const struct range_op *op
 			  struct range_cursor **ret_cursor);
 void store_range_close(struct range_cursor *cursor);
 /* revision, count, more, kv_count; kvs is NULL. */
+/* Memory that the cursor holds. */
+size_t store_range_bytes(const struct range_cursor *cursor);
 const struct range_result *store_range_head(const struct range_cursor *cursor);
 /* Meta data of the index-th kv: value.size is right, value.data NULL. */
 const struct kv *store_range_peek(const struct range_cursor *cursor, size_t index);

@@ -176,13 +176,37 @@ static void expire_leases(struct writer *writer, size_t due_count)
 	}
 }
 
+/* What comes after `node` waits for the next batch. */
+static void put_back(struct writer *writer, struct inbox_node *node)
+{
+	struct inbox_node *last = node->next;
+
+	if (!last)
+		return;
+	while (last->next)
+		last = last->next;
+	last->next = writer->waiting;
+	writer->waiting = node->next;
+	node->next = NULL;
+}
+
+static bool is_full_of_results(const struct op *op)
+{
+	return op->arena && op->arena->meter &&
+	       meter_bytes(op->arena->meter) > WRITER_RESULTS_BYTES_MAX;
+}
+
 static enum err run_batch(struct writer *writer, struct inbox_node *ops, size_t due_count)
 {
 	struct batch *batch = &writer->batch;
 
 	batch_begin(batch);
-	for (struct inbox_node *node = ops; node && !batch->failed; node = node->next)
+	for (struct inbox_node *node = ops; node && !batch->failed; node = node->next) {
 		batch_run(batch, op_of(node));
+		/* Results stay until their calls are answered: that must catch up first. */
+		if (is_full_of_results(op_of(node)))
+			put_back(writer, node);
+	}
 	if (!batch->failed)
 		expire_leases(writer, due_count);
 	if (!batch->failed)

@@ -93,6 +93,9 @@ static bool charge(struct hub_stream *stream, struct item *item)
 	/* A revision larger than the outbox passes alone: it is in memory anyway. */
 	if (!stream->queued_bytes)
 		return true;
+	/* Streams that were left standing at different times hold different batches. */
+	if (store_events_bytes(stream->hub->store) > WATCH_OUTBOXES_BYTES_MAX)
+		return false;
 	return stream->queued_bytes < WATCH_OUTBOX_BYTES_MAX &&
 	       item->charged_bytes <= WATCH_OUTBOX_BYTES_MAX - stream->queued_bytes;
 }

@@ -18,8 +18,9 @@
  * Threads: the writer publishes; hub_stream_* and hub_watch etc. are called on the one thread that
  * owns the stream.  hub.lock guards the registry, stream queues and the published revision; nothing
  * is read from SQLite under it.
- * Limits: a stream queues WATCH_OUTBOX_BYTES_MAX bytes of events; what does not fit makes its
- * watcher BEHIND: it reads that from history once the queue is through.  A queue that nobody
+ * Limits: a stream queues WATCH_OUTBOX_BYTES_MAX bytes of events, all streams together
+ * WATCH_OUTBOXES_BYTES_MAX; what does not fit makes its watcher BEHIND: it reads that from history
+ * once the queue is through.  A queue that nobody
  * empties lets its batches go at a compaction, so that it does not keep old rows alive.  Nobody
  * waits for a slow stream.
  * Invariants:
@@ -48,6 +49,9 @@ void hub_on_compact(void *hub, int64_t revision);
 enum err hub_stream_open(struct hub *hub, void (*on_ready)(void *context), void *context,
 			 struct hub_stream **ret_stream);
 void hub_stream_close(struct hub_stream *stream); /* on_ready is not called any more */
+
+/* Memory of the stream and its watchers, without what is queued.  Owner's thread. */
+size_t hub_stream_bytes(const struct hub_stream *stream);
 
 #define WATCH_ID_AUTO 0 /* the hub chooses, counting up from 0 per stream */
 

@@ -74,6 +74,7 @@ struct hub_stream {
 	struct list watchers;  /* of struct watcher, by `all` */
 	struct list behind;    /* of struct watcher, the next one due first */
 	size_t watcher_count;
+	size_t watcher_bytes; /* memory of all its watchers; the owner's alone */
 	size_t live_count;
 	int64_t next_id;      /* where the search for a free id starts */
 	struct watcher **ids; /* a table with chains: watch id -> watcher */
@@ -114,6 +115,9 @@ void stream_append(struct hub_stream *stream, struct item *item);
 /* Takes the item out of the queue; true when that was the last one of a CLOSED watcher, which is
  * then the caller's to free, after the item. */
 bool stream_unlink(struct hub_stream *stream, struct item *item);
+
+/* Memory of one watcher. */
+size_t watcher_bytes(const struct watcher *watcher);
 
 void ids_remove(struct hub_stream *stream, struct watcher *watcher);
 

@@ -147,6 +147,12 @@ void hub_stream_close(struct hub_stream *stream)
 	free(stream);
 }
 
+size_t hub_stream_bytes(const struct hub_stream *stream)
+{
+	return sizeof(*stream) + stream->id_bucket_count * sizeof(*stream->ids) +
+	       stream->watcher_bytes;
+}
+
 /* --- creates and cancels ---------------------------------------------------------------------- */
 
 static enum err queue_refusal(struct hub_stream *stream, const char *reason)
@@ -222,6 +228,7 @@ static void watcher_register(struct watcher *watcher, int64_t watch_id)
 	list_append(&stream->behind, &watcher->behind);
 	ids_add(stream, watcher);
 	stream->watcher_count++;
+	stream->watcher_bytes += watcher_bytes(watcher);
 	stream->hub->stats.watchers++;
 	stream->hub->stats.slow_watchers++;
 	if (watcher->next_revision > published)

@@ -66,7 +66,13 @@ void watcher_go_closed(struct watcher *watcher)
 	ids_remove(stream, watcher);
 	list_remove(&watcher->all);
 	stream->watcher_count--;
+	stream->watcher_bytes -= watcher_bytes(watcher);
 	stream->hub->stats.watchers--;
+}
+
+size_t watcher_bytes(const struct watcher *watcher)
+{
+	return sizeof(*watcher) + watcher->match.key.size + watcher->match.end.size;
 }
 
 bool watcher_wants(const struct watcher *watcher, const struct event *event)

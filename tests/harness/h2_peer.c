@@ -267,6 +267,23 @@ void h2_peer_exchange(struct h2_peer *peer)
 	}
 }
 
+void h2_peer_turn(struct h2_peer *peer)
+{
+	struct buffer all = BUFFER_INIT(PEER_DATA_MAX);
+	const uint8_t *data;
+	ssize_t size;
+
+	while ((size = nghttp2_session_mem_send(peer->ng, &data)) > 0) {
+		bool is_kept = buffer_append(&all, bytes_of(data, (size_t)size));
+
+		assert(is_kept);
+	}
+	if (all.size)
+		feed_server(peer, buffer_bytes(&all));
+	buffer_fini(&all);
+	download(peer);
+}
+
 void h2_peer_inject(struct h2_peer *peer, struct bytes raw)
 {
 	while (upload(peer))

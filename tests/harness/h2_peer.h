@@ -76,6 +76,8 @@ bool h2_peer_next(struct h2_peer *peer, int32_t id, size_t *offset, struct bytes
 
 /* Moves bytes both ways until nothing moves. */
 void h2_peer_exchange(struct h2_peer *peer);
+/* One turn of a loop: all that waits to be sent arrives at once, then one run comes back. */
+void h2_peer_turn(struct h2_peer *peer);
 /* Bytes straight to the server, behind what is queued. */
 void h2_peer_inject(struct h2_peer *peer, struct bytes raw);
 /* One frame straight to the server. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_store.c - the store by example: one rule of etcd's API per test. */
+#include "shim/base/limits.h"
 #include "tests/harness/store_rig.h"
 
 #include <setjmp.h>
@@ -7,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -358,6 +360,82 @@ static void test_ignore_flags_keep_the_old(void **state)
 	assert_int_equal(rig_get(rig, "a", 0)->lease, 0);
 }
 
+static enum err wait_for_gate(struct apply *apply, void *gate)
+{
+	(void)apply;
+	while (!atomic_load((_Atomic bool *)gate))
+		usleep(1000);
+	return ERR_OK;
+}
+
+/* Results that nobody takes away end the batch: the rest goes on one by one. */
+static void test_results_cut_a_batch(void **state)
+{
+	enum { OPS = WRITER_RESULTS_BYTES_MAX / MIB + 36 };
+	static uint8_t value[MIB];
+	struct rig *rig = *state;
+	_Atomic bool gate = false;
+	struct meter results = {0};
+	struct rig_op first = {.op = {.kind = OP_APPLY, .in.apply = {wait_for_gate, &gate}}};
+	struct rig_op *ops = calloc(OPS, sizeof(*ops));
+	struct arena *arenas = calloc(OPS, sizeof(*arenas));
+	struct op put = {.kind = OP_PUT,
+			 .in.put = {.key = BYTES_LITERAL("a"), .value = {value, sizeof(value)}}};
+	struct store_stats before, after;
+
+	assert_int_equal(rig_do(rig, &put), ERR_OK);
+	assert_int_equal(rig_submit(rig, &first), ERR_OK);
+	for (size_t i = 0; i < OPS; i++) {
+		arena_init(&arenas[i], 2 * MIB);
+		arenas[i].meter = &results;
+		ops[i].op = (struct op){.kind = OP_PUT,
+					.arena = &arenas[i],
+					.in.put = {.key = BYTES_LITERAL("a"),
+						   .ignore_value = true,
+						   .prev_kv = true}};
+		assert_int_equal(rig_submit(rig, &ops[i]), ERR_OK);
+	}
+	store_stats(rig->store, &before);
+	atomic_store(&gate, true);
+	assert_int_equal(rig_wait(&first), ERR_OK);
+	for (size_t i = 0; i < OPS; i++) {
+		assert_int_equal(rig_wait(&ops[i]), ERR_OK);
+		assert_int_equal(ops[i].op.out.put.prev.value.size, MIB);
+	}
+	store_stats(rig->store, &after);
+	assert_in_range(after.commits - before.commits, OPS - WRITER_RESULTS_BYTES_MAX / MIB, OPS);
+	assert_in_range(meter_bytes(&results), OPS * (size_t)MIB, 2 * OPS * (size_t)MIB);
+	for (size_t i = 0; i < OPS; i++)
+		arena_fini(&arenas[i]);
+	assert_int_equal(meter_bytes(&results), 0);
+	free(arenas);
+	free(ops);
+}
+
+/* What the writer has taken out of its inbox counts until it is answered. */
+static void test_waiting_writes_have_a_limit(void **state)
+{
+	struct rig *rig = *state;
+	_Atomic bool gate = false;
+	struct rig_op first = {.op = {.kind = OP_APPLY, .in.apply = {wait_for_gate, &gate}}};
+	struct rig_op *ops = calloc(WRITER_INBOX_OPS_MAX, sizeof(*ops));
+	size_t count = 0;
+
+	assert_int_equal(rig_submit(rig, &first), ERR_OK);
+	for (;; count++) {
+		ops[count].op = (struct op){.kind = OP_LEASE_REVOKE, .in.lease_revoke = {77}};
+		if (rig_submit(rig, &ops[count]))
+			break;
+	}
+	assert_int_equal(count, WRITER_INBOX_OPS_MAX - 1);
+	assert_int_equal(rig_submit(rig, &ops[count]), ERR_BUSY);
+	atomic_store(&gate, true);
+	assert_int_equal(rig_wait(&first), ERR_OK);
+	while (count)
+		assert_int_equal(rig_wait(&ops[--count]), ERR_LEASE_NOT_FOUND);
+	free(ops);
+}
+
 static void test_stop_answers_everybody(void **state)
 {
 	struct rig *rig = *state;
@@ -388,6 +466,8 @@ int main(void)
 		TEST(test_quota_raises_a_durable_alarm),
 		TEST(test_defragmentation_shrinks_the_file),
 		TEST(test_ignore_flags_keep_the_old),
+		TEST(test_results_cut_a_batch),
+		TEST(test_waiting_writes_have_a_limit),
 		TEST(test_stop_answers_everybody),
 	};
 

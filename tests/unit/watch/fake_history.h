@@ -11,6 +11,7 @@
 #define store_compacted fake_store_compacted
 #define store_history fake_store_history
 #define store_commit_publish fake_store_commit_publish
+#define store_events_bytes fake_store_events_bytes
 #define event_batch_ref fake_event_batch_ref
 #define event_batch_unref fake_event_batch_unref
 #define event_batch_revision fake_event_batch_revision
@@ -48,6 +49,7 @@ struct store {
 	int64_t compacted;
 	struct event_batch *batches[HISTORY_MAX]; /* by revision */
 	size_t batch_bytes;			  /* what each batch pretends to weigh */
+	size_t events_bytes;			  /* what all batches pretend to weigh */
 	size_t rows_max;			  /* looked at in one slice, if fewer than asked */
 	atomic_int live_batches;
 	enum err next_error; /* of the next slice */
@@ -214,6 +216,11 @@ int64_t event_batch_revision(const struct event_batch *batch)
 size_t event_batch_count(const struct event_batch *batch)
 {
 	return batch->count;
+}
+
+size_t store_events_bytes(const struct store *store)
+{
+	return store->events_bytes;
 }
 
 size_t event_batch_bytes(const struct event_batch *batch)

@@ -290,6 +290,27 @@ static void test_a_full_outbox_costs_nothing_but_time(void **state)
 	expect(f, HUB_PROGRESS, -1, 11);
 }
 
+/* Others that were left standing hold so much that this stream may queue no second batch. */
+static void test_all_outboxes_together_have_a_limit(void **state)
+{
+	struct fixture *f = *state;
+	struct hub_stats stats;
+
+	fake.events_bytes = WATCH_OUTBOXES_BYTES_MAX + 1;
+	watch(f, "a", NULL, 0);
+	commit(f, "+a", NULL);
+	hub_stats(f->hub, &stats);
+	assert_int_equal(stats.slow_watchers, 0); /* who keeps up notices nothing */
+	commit(f, "+a", NULL);
+	hub_stats(f->hub, &stats);
+	assert_int_equal(stats.slow_watchers, 1);
+	assert_int_equal(stats.pending_events, 1);
+	expect(f, HUB_CREATED, 0, 1);
+	expect(f, HUB_EVENTS, 0, 2);
+	expect(f, HUB_EVENTS, 0, 3); /* from history */
+	expect_nothing(f);
+}
+
 static void test_a_batch_is_charged_once_for_all_watchers_of_a_stream(void **state)
 {
 	struct fixture *f = *state;
@@ -495,6 +516,7 @@ int main(void)
 		TEST(test_a_future_start_waits_for_its_revision),
 		TEST(test_filters_drop_events_live_and_in_history),
 		TEST(test_a_full_outbox_costs_nothing_but_time),
+		TEST(test_all_outboxes_together_have_a_limit),
 		TEST(test_a_batch_is_charged_once_for_all_watchers_of_a_stream),
 		TEST(test_a_busy_neighbour_does_not_starve_a_slow_watcher),
 		TEST(test_a_failing_read_is_a_fault_of_the_stream),
