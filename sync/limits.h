@@ -13,4 +13,9 @@
 #define HLC_SKEW_MS_MAX 60000 /* a stamp further ahead is not adopted; edges without NTP drift */
 #define HLC_CEILING_STEP_MS 10000 /* stamps promised to the disk at a time: one write per 10 s */
 
+/* --- objects ---------------------------------------------------------------------------------- */
+#define CODEC_COLUMNS_MAX 4096 /* of one object; a value with more is one opaque column */
+#define CODEC_ENTRIES_MAX 1024 /* of one map or list; one with more is one column */
+#define CODEC_DEPTH_MAX 128    /* nested arrays and maps; apiservers allow 64 in CBOR */
+
 #endif
