@@ -29,9 +29,11 @@ bool buffer_append(struct buffer *buffer, struct bytes bytes);
 bool buffer_append_format(struct buffer *buffer, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* data is never NULL, so that an offset of zero may be added to it. */
 static inline struct bytes buffer_bytes(const struct buffer *buffer)
 {
-	return bytes_of(buffer->data ? buffer->data + BUFFER_HEADROOM : NULL, buffer->size);
+	return buffer->data ? bytes_of(buffer->data + BUFFER_HEADROOM, buffer->size)
+			    : bytes_of("", 0);
 }
 
 #endif
