@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,43 +79,80 @@ static void note_ignored(struct config *config, const char *flag)
 
 static const struct {
 	const char *name;
-	double ns;
+	uint64_t ns;
 } duration_units[] = {
-	{"ns", 1},  {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6},
-	{"s", 1e9}, {"m", 6e10}, {"h", 3.6e12},
+	{"ns", 1},
+	{"us", 1000},
+	{"\xc2\xb5s", 1000}, /* the micro sign, */
+	{"\xce\xbcs", 1000}, /* and the Greek letter */
+	{"ms", 1000000},
+	{"s", UINT64_C(1000000000)},
+	{"m", UINT64_C(60000000000)},
+	{"h", UINT64_C(3600000000000)},
 };
 
-/* One "1.5h" of a duration; moves *text behind it. */
-static bool duration_part(const char **text, double *total_ns)
+/* Digits, perhaps with a point among them; moves *text behind them. */
+struct decimal {
+	uint64_t whole;
+	uint64_t fraction;
+	double scale; /* what the fraction is to be divided by */
+};
+
+static bool decimal_take(const char **text, struct decimal *ret_decimal)
 {
-	const char *unit;
-	char *end;
-	double number;
+	struct decimal decimal = {.scale = 1};
+	const char *at = *text;
+	size_t digits = 0;
 
-	if (!isdigit((unsigned char)**text) && **text != '.')
-		return false;
-	number = strtod(*text, &end);
-	if (end == *text)
-		return false;
-	unit = end;
-	while (*unit && !isdigit((unsigned char)*unit) && *unit != '.')
-		unit++;
-	for (size_t i = 0; i < COUNT(duration_units); i++) {
-		size_t length = strlen(duration_units[i].name);
-
-		if ((size_t)(unit - end) == length &&
-		    !memcmp(end, duration_units[i].name, length)) {
-			*total_ns += number * duration_units[i].ns;
-			*text = unit;
-			return true;
+	for (; isdigit((unsigned char)*at); at++, digits++) {
+		if (__builtin_mul_overflow(decimal.whole, 10, &decimal.whole) ||
+		    __builtin_add_overflow(decimal.whole, (uint64_t)(*at - '0'), &decimal.whole))
+			return false;
+	}
+	if (*at == '.') {
+		for (at++; isdigit((unsigned char)*at); at++, digits++) {
+			if (decimal.scale > 1e17)
+				continue; /* less than a nanosecond */
+			decimal.fraction = decimal.fraction * 10 + (uint64_t)(*at - '0');
+			decimal.scale *= 10;
 		}
+	}
+	*text = at;
+	*ret_decimal = decimal;
+	return digits > 0;
+}
+
+/* One "1.5h" of a duration; moves *text behind it. */
+static bool duration_part(const char **text, uint64_t *total_ns)
+{
+	struct decimal number;
+	size_t length = 0;
+
+	if (!decimal_take(text, &number))
+		return false;
+	while ((*text)[length] && !isdigit((unsigned char)(*text)[length]) &&
+	       (*text)[length] != '.')
+		length++;
+	for (size_t i = 0; i < COUNT(duration_units); i++) {
+		uint64_t ns = duration_units[i].ns;
+
+		if (strlen(duration_units[i].name) != length ||
+		    memcmp(*text, duration_units[i].name, length) != 0)
+			continue;
+		*text += length;
+		return !__builtin_mul_overflow(number.whole, ns, &number.whole) &&
+		       !__builtin_add_overflow(
+			       number.whole,
+			       (uint64_t)((double)number.fraction * ((double)ns / number.scale)),
+			       &number.whole) &&
+		       !__builtin_add_overflow(*total_ns, number.whole, total_ns);
 	}
 	return false;
 }
 
 bool duration_parse(const char *text, int64_t *ret_ns)
 {
-	double total_ns = 0;
+	uint64_t total_ns = 0;
 	bool negative = *text == '-';
 
 	if (*text == '-' || *text == '+')
@@ -131,9 +167,9 @@ bool duration_parse(const char *text, int64_t *ret_ns)
 		if (!duration_part(&text, &total_ns))
 			return false;
 	}
-	if (total_ns >= 9.2e18)
+	if (total_ns > INT64_MAX)
 		return false;
-	*ret_ns = (int64_t)(negative ? -total_ns : total_ns);
+	*ret_ns = negative ? -(int64_t)total_ns : (int64_t)total_ns;
 	return true;
 }
 
@@ -161,6 +197,8 @@ static bool int_parse(const char *text, int64_t least, int64_t most, int64_t *re
 	char *end;
 	long long value;
 
+	if (isspace((unsigned char)*text))
+		return false;
 	errno = 0;
 	value = strtoll(text, &end, 0);
 	if (errno || end == text || *end || value < least || value > most)

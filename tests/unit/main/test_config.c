@@ -168,6 +168,13 @@ static void test_durations_are_gos(void **state)
 	assert_int_equal(ns, 0);
 	assert_true(duration_parse("-2ms", &ns));
 	assert_int_equal(ns, -2000000);
+	assert_true(duration_parse("9223372036854775807ns", &ns));
+	assert_true(ns == INT64_MAX);
+	assert_true(duration_parse("1.5\xce\xbcs", &ns)); /* the Greek letter */
+	assert_int_equal(ns, 1500);
+	assert_false(duration_parse("9223372036854775808ns", &ns));
+	assert_false(duration_parse("0x10s", &ns));
+	assert_false(duration_parse("1e3s", &ns));
 	assert_false(duration_parse("", &ns));
 	assert_false(duration_parse("5", &ns));
 	assert_false(duration_parse("5 s", &ns));
