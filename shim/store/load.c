@@ -32,24 +32,43 @@ static enum err load_row(struct store *store, const struct row *row)
 	return e;
 }
 
-/* Rows come in ascending order unless a page of the tree above them is damaged. */
-static enum err check_order(const struct row *row, int64_t previous)
+/* Above the compaction every revision has its rows, numbered without a gap, so a row that is gone,
+ * stands twice or stands in another's place is noticed, whatever damaged the pages. */
+static enum err check_place(int64_t row, int64_t before, int64_t compacted)
 {
-	if (row->rev > previous)
+	int64_t floor = compacted > 1 ? compacted : 1; /* a fresh store is at revision 1 */
+	int64_t next = row_main(before) > floor ? row_main(before) + 1 : floor + 1;
+
+	if (row > before && (row_main(row) <= compacted || row == ROW_OF(next, 0) ||
+			     (row == before + 1 && row_main(row) == row_main(before))))
 		return ERR_OK;
-	return fault(ERR_DAMAGED, "the row of revision %lld.%lld follows that of %lld.%lld",
-		     (long long)row_main(row->rev), (long long)(row->rev & REV_SUB_MAX),
-		     (long long)row_main(previous), (long long)(previous & REV_SUB_MAX));
+	return fault(ERR_DAMAGED,
+		     "rows of the log are missing or out of order between revisions %lld and %lld",
+		     (long long)row_main(before), (long long)row_main(row));
+}
+
+/* The newest row must be there, too, as far as anything else tells of it. */
+static enum err check_newest(struct conn *conn, int64_t newest, int64_t compacted)
+{
+	int64_t head = 0;
+	enum err e = conn_setting_get(conn, SETTING_HEAD, 1, &head);
+
+	if (e || head <= 1 || head <= compacted || newest >= head)
+		return e;
+	return fault(ERR_DAMAGED, "rows of the log are missing after revision %lld, up to %lld",
+		     (long long)newest, (long long)head);
 }
 
 static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_newest)
 {
 	sqlite3_stmt *stmt = conn_stmt(conn, STMT_HEADER_SCAN);
-	int64_t previous = 0;
+	int64_t before = 0, compacted = NEVER_COMPACTED;
 	bool found = false;
 	struct row row;
-	enum err e;
+	enum err e = conn_setting_get(conn, SETTING_COMPACTED, NEVER_COMPACTED, &compacted);
 
+	if (e)
+		return e;
 	if (!stmt)
 		return ERR_STORAGE;
 	sqlite3_bind_int64(stmt, 1, 0);
@@ -57,17 +76,27 @@ static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_ne
 	while (!(e = conn_step(conn, stmt, &found)) && found) {
 		e = conn_row_read(conn, stmt, false, &row);
 		if (!e)
-			e = check_order(&row, previous);
+			e = check_place(row.rev, before, compacted);
 		if (!e)
 			e = load_row(store, &row);
 		if (e)
 			break;
-		previous = row.rev;
+		before = row.rev;
 	}
 	sqlite3_reset(stmt);
 	if (!e)
-		*ret_newest = row_main(previous);
+		e = check_newest(conn, row_main(before), compacted);
+	if (!e)
+		*ret_newest = row_main(before);
 	return e;
+}
+
+static enum err load_lease(struct store *store, int64_t id, int64_t ttl_seconds, int64_t now_ns)
+{
+	if (!id || ttl_seconds < 1 || ttl_seconds > LEASE_TTL_SECONDS_MAX)
+		return fault(ERR_DAMAGED, "lease %lld has an impossible TTL of %lld s",
+			     (long long)id, (long long)ttl_seconds);
+	return lessor_grant(store->lessor, id, ttl_seconds, now_ns);
 }
 
 static enum err load_leases(struct store *store, struct conn *conn)
@@ -80,8 +109,8 @@ static enum err load_leases(struct store *store, struct conn *conn)
 	if (!stmt)
 		return ERR_STORAGE;
 	while (!(e = conn_step(conn, stmt, &found)) && found) {
-		e = lessor_grant(store->lessor, sqlite3_column_int64(stmt, 0),
-				 sqlite3_column_int64(stmt, 1), now_ns);
+		e = load_lease(store, sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1),
+			       now_ns);
 		if (e)
 			break;
 	}
