@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # kedge: the storage of Kubernetes at the edge.  `make help` lists what there is.
 #
-# Variants: SAN=address,undefined or SAN=thread builds everything under build/<variant>/.
+# Variants: SAN=address,undefined or SAN=thread builds everything under build/<variant>/; FUZZ=1 the
+# fuzz targets under build/fuzz/ with clang, FUZZ=cov the same under build/cov/ with coverage.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 comma := ,
-VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),release)
+ifdef FUZZ
+CC := clang
+SAN := fuzzer-no-link,address,undefined
+COVERAGE := $(if $(filter cov,$(FUZZ)),-fprofile-instr-generate -fcoverage-mapping)
+endif
+VARIANT := $(if $(FUZZ),$(if $(COVERAGE),cov,fuzz),$(if $(SAN),$(subst $(comma),-,$(SAN)),release))
 OUT := build/$(VARIANT)
 GEN := build/gen
 
@@ -24,7 +30,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wstrict-prototypes -Wm
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE \
 	$(if $(SAN),,-D_FORTIFY_SOURCE=2) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 CFLAGS := -std=c17 -O2 -g $(WARNINGS) $(HARDENING) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(COVERAGE)
 LDFLAGS := -pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now -Wl$(comma)--as-needed \
 	$(if $(SAN),-fsanitize=$(SAN))
 
@@ -45,6 +51,9 @@ DISK_C := $(wildcard tests/disk/*.c)
 DISK_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(DISK_MAIN:%=tests/disk/%.c),$(DISK_C)))
 ALL_C += $(DISK_C)
 ALL_H += $(wildcard tests/disk/*.h)
+FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
+ALL_C += $(wildcard tests/fuzz/*.c)
+ALL_H += $(wildcard tests/fuzz/*.h)
 
 .PHONY: all help deps run test test-long unit test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:
@@ -58,6 +67,7 @@ help:
 	@echo "make test-long  the same tests for hours; tests/long.sh names the knobs"
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
+	@echo "make fuzz       the fuzz targets, SECONDS=60 each, JOBS at a time"
 	@echo "make check      tests/tidy, formatter and static analyser"
 	@echo "make deps       install what the build needs, or print the command that would"
 	@echo "make install    PREFIX=/usr/local"
@@ -110,6 +120,11 @@ $(OUT)/tests/bench/load: $(LOAD_PARTS:%=$(OUT)/tests/bench/%.o) $(OUT)/libkedge.
 $(OUT)/tests/bench/machine: $(MACHINE_PARTS:%=$(OUT)/tests/bench/%.o) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+FUZZ_HELP := $(patsubst %.c,$(OUT)/%.o,$(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c)))
+$(OUT)/tests/fuzz/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(FUZZ_HELP) $(HARNESS) $(OUT)/libkedge.a
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
 $(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -128,6 +143,7 @@ run: deps
 
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
+	@tests/fuzz/run.sh --build
 	@tests/run.sh
 
 test-long: deps
@@ -136,6 +152,14 @@ test-long: deps
 
 .PHONY: test-programs
 test-programs: $(UNIT) $(INTEROP) $(DISK)
+
+# One fuzz target after the other, or JOBS at a time: make fuzz SECONDS=600 JOBS=2 TARGETS="h2 codec".
+.PHONY: fuzz fuzz-programs
+fuzz:
+	@tests/fuzz/run.sh --build
+	@tests/fuzz/run.sh --seconds $(or $(SECONDS),60) --jobs $(JOBS) $(TARGETS)
+
+fuzz-programs: $(FUZZERS)
 
 unit: $(UNIT)
 	@tests/run-unit.sh $(OUT)
