@@ -67,6 +67,7 @@ help:
 	@echo "make test-long  the same tests for hours; tests/long.sh names the knobs"
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
+	@echo "make test-san   every test with SAN=thread or SAN=address,undefined"
 	@echo "make fuzz       the fuzz targets, SECONDS=60 each, JOBS at a time"
 	@echo "make check      tests/tidy, formatter and static analyser"
 	@echo "make deps       install what the build needs, or print the command that would"
@@ -145,6 +146,12 @@ test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
 	@tests/fuzz/run.sh --build
 	@tests/run.sh
+
+# Every test with a sanitized kedge: SAN=thread or SAN=address,undefined; KUBE_TOO=1 adds a control plane.
+.PHONY: test-san
+test-san: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=$(SAN) all test-programs
+	@tests/san.sh "$(SAN)"
 
 test-long: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all test-programs
