@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - which verb; called as `etcd` the program is its server, as launchers expect. */
+#include "shim/check_verb.h"
 #include "shim/serve.h"
 #include "shim/snapshot_verb.h"
 #include "shim/version.h"
@@ -31,6 +32,8 @@ static const struct {
 } verbs[] = {
 	{"serve", serve_main, "serve the etcd v3 API from a folder on this machine"},
 	{"snapshot", snapshot_main, "save, restore or inspect a copy of the data"},
+	{"check", check_main, "look for damage in a data folder"},
+	{"repair", repair_main, "replace damaged rows from a snapshot"},
 	{"version", print_version, "what this program is"},
 	{"help", print_help, "this text"},
 };

@@ -45,7 +45,8 @@ struct program {
 	bool rpc_ready;
 	bool store_started;
 	bool loop_started;
-	atomic_int fault; /* enum err of the fault that stopped the store */
+	enum err open_error; /* of the store */
+	atomic_int fault;    /* enum err of the fault that stopped the store */
 	char problem[PROBLEM_BYTES];
 };
 
@@ -204,6 +205,7 @@ static bool open_store(struct program *program)
 		e = hub_new(program->store, &program->hub);
 	if (!e)
 		e = store_start(program->store);
+	program->open_error = e;
 	if (e)
 		return say(program, err_text(e));
 	program->store_started = true;
@@ -369,6 +371,19 @@ static void log_ready_quietly(const struct program *program)
 		log_warn("simple token is not cryptographically signed");
 }
 
+static int stopped_by_fault(enum err e)
+{
+	if (e == ERR_DAMAGED) {
+		log_error("stopped by damage in the data: see `kedge check`, then `kedge repair` or"
+			  " restore a snapshot into a fresh --data-dir",
+			  LOG_STRING("error", err_text(e)));
+		return EXIT_DAMAGED;
+	}
+	log_error("stopped by a fault of the store; restart serves what is on the disk",
+		  LOG_STRING("error", err_text(e)));
+	return EXIT_FAULT;
+}
+
 static int run(struct program *program, const sigset_t *signals)
 {
 	int number;
@@ -376,7 +391,7 @@ static int run(struct program *program, const sigset_t *signals)
 	if (!start_all(program)) {
 		log_error("failed to start etcd", LOG_STRING("error", program->problem));
 		stop_all(program);
-		return EXIT_FAILED;
+		return program->open_error == ERR_DAMAGED ? EXIT_DAMAGED : EXIT_FAILED;
 	}
 	log_ready(program);
 	log_ready_quietly(program);
@@ -388,9 +403,7 @@ static int run(struct program *program, const sigset_t *signals)
 	log_info("received signal; shutting down", LOG_STRING("signal", strsignal(number)));
 	stop_all(program);
 	if (atomic_load(&program->fault)) {
-		log_error("stopped by a fault of the store; restart serves what is on the disk",
-			  LOG_STRING("error", err_text((enum err)atomic_load(&program->fault))));
-		return EXIT_FAULT;
+		return stopped_by_fault((enum err)atomic_load(&program->fault));
 	}
 	return EXIT_OK;
 }

@@ -11,6 +11,8 @@
 #define EXIT_FAILED 1 /* could not start: the log or stderr says why */
 #define EXIT_USAGE 2  /* the command line or configuration is wrong */
 #define EXIT_FAULT 3  /* the store stopped on a disk fault; a restart reads what is on disk */
+#define EXIT_DAMAGED                                                                               \
+	4 /* the data is damaged: a restart changes nothing, so none should be tried by itself */
 
 int serve_main(int arg_count, char **args);
 

@@ -14,5 +14,6 @@ part fuzz tests/fuzz/run.sh --fresh --seconds 4 --jobs 2
 part differential tests/differential/run.sh --requests 50000
 part crash tests/crash/run.sh
 part power tests/disk/power.sh
+part flips tests/disk/flips.sh
 
 parts_end

@@ -2,6 +2,7 @@
 #include "shim/store/backup.h"
 
 #include "shim/store/internal.h"
+#include "shim/store/pages.h"
 #include "shim/store/walk.h"
 
 #include <errno.h>
@@ -40,9 +41,14 @@ static enum err part_open(struct fresh_file *fresh)
 {
 	struct conn *conn = &fresh->conn;
 	char pragmas[sizeof(FRESH_PRAGMAS) + 32];
-	int code = sqlite3_open_v2(fresh->part_path, &conn->db,
-				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	int code;
 
+	conn_configure_library();
+	code = sqlite3_open_v2(fresh->part_path, &conn->db,
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, PAGES_VFS);
+
+	if (code == SQLITE_OK)
+		code = pages_reserve(conn->db);
 	if (code != SQLITE_OK)
 		return conn_error(conn, code, "opening a new database");
 	sqlite3_extended_result_codes(conn->db, 1);
@@ -274,7 +280,7 @@ static enum err newest_row(struct conn *conn, int64_t *ret_row)
 	return e;
 }
 
-static enum err backup_alarms(struct conn *target, unsigned alarms)
+enum err backup_alarms(struct conn *target, unsigned alarms)
 {
 	enum err e = ERR_OK;
 

@@ -47,6 +47,9 @@ enum err contents_row(struct contents *contents, const struct row *row, struct c
 /* The same for all leases and all state of the source. */
 enum err contents_small(struct contents *contents, struct conn *source, struct conn *target);
 
+/* Alarm bits as rows. */
+enum err backup_alarms(struct conn *target, unsigned alarms);
+
 struct store;
 
 /* Writes all that `source` sees in its open read transaction; of the store only the index and its

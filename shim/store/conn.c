@@ -2,6 +2,7 @@
 #include "shim/store/conn.h"
 
 #include "shim/base/crc32c.h"
+#include "shim/store/pages.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -21,6 +22,8 @@ static const char *const stmt_sql[STMT_COUNT] = {
 
 enum err conn_error(struct conn *conn, int code, const char *doing)
 {
+	if (code == SQLITE_IOERR_DATA) /* the page is named in the log */
+		return ERR_DAMAGED;
 	switch (code & 0xff) {
 	case SQLITE_FULL:
 		return ERR_NO_SPACE;
@@ -40,6 +43,7 @@ static void configure(void)
 {
 	/* Its memory statistics take one mutex at every allocation of every thread. */
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	pages_register();
 }
 
 void conn_configure_library(void)
@@ -88,7 +92,12 @@ enum err conn_open(struct conn *conn, const char *path, enum conn_mode mode, boo
 		flags |= SQLITE_OPEN_CREATE;
 	conn_configure_library();
 	*conn = (struct conn){0};
-	code = sqlite3_open_v2(path, &conn->db, flags, NULL);
+	code = sqlite3_open_v2(path, &conn->db, flags, PAGES_VFS);
+	/* A reader that comes last, beside no server, must not fold a WAL that none has checked. */
+	if (code == SQLITE_OK && mode == CONN_READ)
+		code = sqlite3_db_config(conn->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (code == SQLITE_OK && mode == CONN_WRITE)
+		code = pages_reserve(conn->db); /* takes effect in an empty file only */
 	if (code != SQLITE_OK) {
 		e = conn_error(conn, code, "opening the database");
 		conn_close(conn);

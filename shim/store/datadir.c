@@ -118,50 +118,6 @@ static enum err refuse_etcd(const char *data_dir, char *problem)
 		       : ERR_OK;
 }
 
-/* --- the WAL that an earlier process left ----------------------------------------------------- */
-
-#define REWRITE_BYTES 65536
-
-/* Every byte as it is. */
-static int rewrite(int fd)
-{
-	uint8_t *piece = malloc(REWRITE_BYTES);
-	off_t offset = 0;
-	ssize_t got = -1;
-
-	if (!piece)
-		return ENOMEM;
-	while ((got = pread(fd, piece, REWRITE_BYTES, offset)) > 0) {
-		if (pwrite(fd, piece, (size_t)got, offset) != got) {
-			free(piece);
-			return errno ? errno : ENOSPC;
-		}
-		offset += got;
-	}
-	free(piece);
-	return got < 0 || fsync(fd) ? errno : 0;
-}
-
-enum err datadir_rewrite_wal(const char *db_path, char problem[STORE_PROBLEM_BYTES])
-{
-	char *path = NULL;
-	int fd, failed;
-
-	if (asprintf(&path, "%s-wal", db_path) < 0)
-		return fault(ERR_NOMEM, "a path");
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	failed = fd < 0 ? errno : rewrite(fd);
-	if (fd >= 0)
-		close(fd);
-	if (failed && failed != ENOENT)
-		schema_problem(problem, fault(ERR_STORAGE, "%s: %s", path, strerror(failed)),
-			       "%s cannot be read and written (%s): check the disk, and owner and"
-			       " mode of the file",
-			       path, strerror(failed));
-	free(path);
-	return failed && failed != ENOENT ? ERR_STORAGE : ERR_OK;
-}
-
 static enum err locked_by_other(const char *data_dir, int fd, char *problem)
 {
 	char pid[32] = "";

@@ -15,11 +15,6 @@ void datadir_unlock(int lock_fd); /* accepts -1 */
 /* Makes durable that the folder is there, and what names are in it: syncs it and all above it. */
 enum err datadir_sync(const char *data_dir, char problem[STORE_PROBLEM_BYTES]);
 
-/* Writes the WAL, if there is one, over itself and syncs it.  After a sync that failed Linux takes
- * the pages for clean: they can be read, the next sync succeeds, and they are not on the disk.  A
- * server that is started after that must not build on them. */
-enum err datadir_rewrite_wal(const char *db_path, char problem[STORE_PROBLEM_BYTES]);
-
 /* data_dir/name in malloc'ed memory; NULL when memory is out. */
 char *datadir_path(const char *data_dir, const char *name);
 

@@ -127,8 +127,8 @@ enum err load_all(struct store *store, struct conn *conn, int64_t *ret_newest,
 		e = load_log(store, conn, ret_newest);
 	if (e == ERR_DAMAGED)
 		return schema_problem(problem, e,
-				      "%s is damaged, see the log for where: restore a snapshot"
-				      " into a fresh --data-dir",
+				      "%s is damaged: `kedge check` names what is, `kedge repair`"
+				      " may mend it, or restore a snapshot into a fresh --data-dir",
 				      store->db_path);
 	if (e)
 		return schema_problem(problem, e, "%s cannot be loaded (%s), see the log",

@@ -6,6 +6,7 @@
  * new one for one that they have seen.  All history is marked compacted, so watchers list anew. */
 #include "shim/store/backup.h"
 #include "shim/store/internal.h"
+#include "shim/store/pages.h"
 #include "shim/store/walk.h"
 
 #include <dirent.h>
@@ -190,8 +191,11 @@ static enum err file_check(struct snapshot *snapshot, char *problem)
 static enum err database_open(struct snapshot *snapshot)
 {
 	struct conn *conn = &snapshot->conn;
-	int code = sqlite3_open_v2(snapshot->path, &conn->db,
-				   SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+	int code;
+
+	conn_configure_library();
+	code = sqlite3_open_v2(snapshot->path, &conn->db,
+			       SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, PAGES_VFS);
 
 	if (code != SQLITE_OK)
 		return conn_error(conn, code, "opening a snapshot");

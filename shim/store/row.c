@@ -121,8 +121,8 @@ enum err conn_row_insert(struct conn *conn, const struct row *row)
 static enum err damaged(int64_t rev)
 {
 	return fault(ERR_DAMAGED,
-		     "the row of revision %lld.%lld fails its checksum: restore a snapshot, or copy"
-		     " the data off this disk with a client and start anew",
+		     "the row of revision %lld.%lld fails its checksum: `kedge check` finds all"
+		     " damage, `kedge repair` may mend it from a snapshot",
 		     (long long)(rev >> REV_SUB_BITS), (long long)(rev & REV_SUB_MAX));
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/store/schema.h"
 
+#include "shim/store/pages.h"
 #include "shim/store/pin.h"
 
 #include <errno.h>
@@ -65,8 +66,14 @@ static enum err probe_failed(sqlite3 *db, const char *path, char *problem)
 				      "%s cannot be opened for reading and writing (%s): check its"
 				      " owner and mode, and those of its folder",
 				      path, sqlite3_errmsg(db));
-	return schema_problem(problem, ERR_DAMAGED,
-			      "%s cannot be read (%s): restore a snapshot into a fresh --data-dir",
+	if (code == SQLITE_CORRUPT || sqlite3_extended_errcode(db) == SQLITE_IOERR_DATA)
+		return schema_problem(problem, ERR_DAMAGED,
+				      "%s is damaged (%s): see what `kedge check` says, or restore"
+				      " a snapshot into a fresh --data-dir",
+				      path, sqlite3_errmsg(db));
+	return schema_problem(problem, ERR_STORAGE,
+			      "%s cannot be read (%s): check the disk, the file's owner and its"
+			      " mode",
 			      path, sqlite3_errmsg(db));
 }
 
@@ -112,7 +119,7 @@ enum err schema_probe(const char *path, bool *ret_fresh, char problem[STORE_PROB
 	if (!S_ISREG(stat_buffer.st_mode))
 		return schema_problem(problem, ERR_STORAGE,
 				      "%s is not a file: choose another --data-dir", path);
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, PAGES_VFS) !=
 	    SQLITE_OK)
 		e = probe_failed(db, path, problem);
 	else

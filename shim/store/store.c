@@ -4,6 +4,7 @@
 #include "shim/store/datadir.h"
 #include "shim/store/load.h"
 #include "shim/store/schema.h"
+#include "shim/store/wal.h"
 #include "shim/store/writer.h"
 
 #include <assert.h>
@@ -33,8 +34,10 @@ static enum err open_database(struct store *store, struct conn *conn,
 {
 	struct store_identity identity;
 	bool fresh = false;
-	enum err e = datadir_rewrite_wal(store->db_path, problem);
+	enum err e = wal_check(store->db_path, problem);
 
+	if (!e)
+		e = wal_rewrite(store->db_path, problem);
 	if (!e)
 		e = schema_probe(store->db_path, &fresh, problem);
 	if (!e && fresh)
@@ -51,6 +54,9 @@ static enum err open_database(struct store *store, struct conn *conn,
 		e = schema_create(conn, &identity);
 	if (!e)
 		e = schema_start(conn, numbers);
+	/* The WAL is a new file now; SQLite does not look whether its sync of the folder failed. */
+	if (!e)
+		return datadir_sync(store->data_dir, problem);
 	if (e == ERR_NO_SPACE)
 		return schema_problem(problem, e, "%s cannot be written: the disk is full",
 				      store->db_path);

@@ -356,7 +356,9 @@ static void do_sweep(struct writer *writer)
 		writer->sweep_from_ns = now_ns(writer) + SWEEP_BUSY_PAUSE_NS;
 	else
 		writer->sweep_from_ns = 0;
-	if (writer->physical && !e && sweeper_settled(&writer->sweeper))
+	if (atomic_load(&writer->store->stopped))
+		answer_physical(writer, ERR_STOPPED); /* nothing else will wake us */
+	else if (writer->physical && !e && sweeper_settled(&writer->sweeper))
 		answer_physical(writer, ERR_OK);
 }
 

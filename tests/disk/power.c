@@ -358,8 +358,7 @@ int main(int count, char **args)
 	power->seen = calloc((size_t)1 << SEEN_BITS, sizeof(*power->seen));
 	power->model = disk_new();
 	must(power->seen && power->model, "out of memory");
-	conn_configure_library();
-	tap_install();
+	tap_install(); /* before the VFS of the store, which stands on the default one */
 	load_run(&power->load, root, power->book, power->trace);
 	rig_open(&power->rig); /* for its clock */
 	rig_down(&power->rig);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots: what is in one, that damage is noticed, and what a restore makes of it. */
+#include "shim/store/pages.h"
 #include "tests/unit/store/fixture.h"
 
 #include <fcntl.h>
@@ -493,7 +494,9 @@ static void missing_rows_are_noticed(void **state)
 		sqlite3 *db = NULL;
 
 		file_write(paths.other, data, size);
-		assert_int_equal(sqlite3_open(paths.other, &db), SQLITE_OK);
+		assert_int_equal(
+			sqlite3_open_v2(paths.other, &db, SQLITE_OPEN_READWRITE, PAGES_VFS),
+			SQLITE_OK);
 		assert_int_equal(sqlite3_exec(db, changes[i], NULL, NULL, NULL), SQLITE_OK);
 		assert_int_equal(sqlite3_changes(db), 1);
 		sqlite3_close(db);

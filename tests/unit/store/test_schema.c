@@ -2,6 +2,7 @@
 /* test_schema.c - who may open which data directory, and what it is told otherwise. */
 #include "shim/store/datadir.h"
 #include "shim/store/internal.h"
+#include "shim/store/pages.h"
 #include "shim/store/schema.h"
 #include "tests/harness/store_rig.h"
 
@@ -32,15 +33,22 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void run_sql(const struct rig *rig, const char *sql)
+static void run_sql_as(const struct rig *rig, const char *vfs, const char *sql)
 {
 	char path[256];
 	sqlite3 *db;
 
 	snprintf(path, sizeof(path), "%s/%s", rig->dir, STORE_DB_NAME);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs),
+		SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void run_sql(const struct rig *rig, const char *sql)
+{
+	run_sql_as(rig, PAGES_VFS, sql);
 }
 
 static void write_file(const struct rig *rig, const char *name, const char *text)
@@ -74,10 +82,10 @@ static void test_the_database_of_another_program_is_left_alone(void **state)
 	rig_down(rig);
 	snprintf(path, sizeof(path), "%s/%s", rig->dir, STORE_DB_NAME);
 	unlink(path);
-	run_sql(rig, "CREATE TABLE kine(id INTEGER)");
+	run_sql_as(rig, NULL, "CREATE TABLE kine(id INTEGER)");
 	assert_int_equal(stat(path, &before), 0);
 	refused(rig, "kine database");
-	run_sql(rig, "ALTER TABLE kine RENAME TO mine");
+	run_sql_as(rig, NULL, "ALTER TABLE kine RENAME TO mine");
 	refused(rig, "another program");
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(before.st_size, after.st_size);

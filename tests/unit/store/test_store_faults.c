@@ -2,6 +2,7 @@
 /* test_store_faults.c - full disks, failing commits, damaged rows, and processes that are killed.
  */
 #include "shim/store/internal.h"
+#include "shim/store/pages.h"
 #include "shim/store/writer.h"
 #include "tests/harness/store_rig.h"
 
@@ -194,7 +195,7 @@ static void damage(struct rig *rig, const char *sql)
 	sqlite3 *db;
 
 	snprintf(path, sizeof(path), "%s/%s", rig->dir, STORE_DB_NAME);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, PAGES_VFS), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
