@@ -66,6 +66,13 @@ static void on_compact(void *context, int64_t revision)
 	hub_on_compact(program->hub, revision);
 }
 
+static void on_answered(void *context)
+{
+	struct program *program = context;
+
+	rpc_server_answered(&program->rpc);
+}
+
 static void on_fault(void *context, enum err e)
 {
 	struct program *program = context;
@@ -196,6 +203,7 @@ static bool open_store(struct program *program)
 		.clock = &clock_system,
 		.listener = {.on_commit = on_commit,
 			     .on_compact = on_compact,
+			     .on_answered = on_answered,
 			     .on_fault = on_fault,
 			     .context = program},
 	};
@@ -203,13 +211,8 @@ static bool open_store(struct program *program)
 
 	if (!e)
 		e = hub_new(program->store, &program->hub);
-	if (!e)
-		e = store_start(program->store);
 	program->open_error = e;
-	if (e)
-		return say(program, err_text(e));
-	program->store_started = true;
-	return true;
+	return e ? say(program, err_text(e)) : true;
 }
 
 static bool open_rpc(struct program *program)
@@ -231,7 +234,13 @@ static bool open_rpc(struct program *program)
 		return say(program, err_text(e));
 	program->rpc_ready = true;
 	e = call_metrics_init(&program->calls, rpc_methods, rpc_method_count);
-	return e ? say(program, err_text(e)) : true;
+	if (!e)
+		e = store_start(program->store); /* its writer answers through rpc */
+	program->open_error = e;
+	if (e)
+		return say(program, err_text(e));
+	program->store_started = true;
+	return true;
 }
 
 static struct tls_config tls_of(const struct config *config, const char *auto_tls_dir)

@@ -25,29 +25,40 @@ void inbox_fini(struct inbox *inbox)
 	pthread_mutex_destroy(&inbox->lock);
 }
 
-enum err inbox_put(struct inbox *inbox, struct inbox_node *node, bool *ret_was_empty)
+enum err inbox_put_chain(struct inbox *inbox, struct inbox_chain *chain, bool *ret_was_empty)
 {
 	enum err e = ERR_OK;
 	bool was_empty = false;
 
+	assert(chain->first && !chain->last->next);
 	pthread_mutex_lock(&inbox->lock);
 	if (inbox->closed) {
 		e = ERR_STOPPED;
-	} else if (inbox->count >= inbox->capacity) {
+	} else if (chain->count > inbox->capacity - inbox->count) {
 		e = ERR_BUSY;
 	} else {
 		was_empty = !inbox->first;
-		node->next = NULL;
-		*inbox->last = node;
-		inbox->last = &node->next;
-		inbox->count++;
+		*inbox->last = chain->first;
+		inbox->last = &chain->last->next;
+		inbox->count += chain->count;
 		if (was_empty)
 			pthread_cond_signal(&inbox->filled);
 	}
 	pthread_mutex_unlock(&inbox->lock);
-	if (!e && ret_was_empty)
+	if (e)
+		return e;
+	*chain = (struct inbox_chain){0};
+	if (ret_was_empty)
 		*ret_was_empty = was_empty;
-	return e;
+	return ERR_OK;
+}
+
+enum err inbox_put(struct inbox *inbox, struct inbox_node *node, bool *ret_was_empty)
+{
+	struct inbox_chain chain = {0};
+
+	inbox_chain_add(&chain, node);
+	return inbox_put_chain(inbox, &chain, ret_was_empty);
 }
 
 static struct inbox_node *take_locked(struct inbox *inbox)

@@ -18,6 +18,24 @@ struct inbox_node {
 	struct inbox_node *next;
 };
 
+/* Nodes that go in together, oldest first; zeroed memory is an empty one.  Its owner's alone. */
+struct inbox_chain {
+	struct inbox_node *first;
+	struct inbox_node *last;
+	size_t count;
+};
+
+static inline void inbox_chain_add(struct inbox_chain *chain, struct inbox_node *node)
+{
+	node->next = NULL;
+	if (chain->first)
+		chain->last->next = node;
+	else
+		chain->first = node;
+	chain->last = node;
+	chain->count++;
+}
+
 struct inbox {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t filled;
@@ -33,6 +51,10 @@ void inbox_fini(struct inbox *inbox); /* must be empty */
 
 /* ret_was_empty (may be NULL) tells a consumer with its own wake-up whether one is needed. */
 enum err inbox_put(struct inbox *inbox, struct inbox_node *node, bool *ret_was_empty);
+
+/* All of a chain that is not empty, with one wake-up, or none: on an error the chain stays the
+ * caller's.  A chain that was put is empty. */
+enum err inbox_put_chain(struct inbox *inbox, struct inbox_chain *chain, bool *ret_was_empty);
 
 /* The whole content, oldest first, linked by next; NULL when empty. */
 struct inbox_node *inbox_take(struct inbox *inbox);

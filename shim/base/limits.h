@@ -40,6 +40,7 @@
 #define WATCH_CONTROL_ITEMS_MAX 65536 /* created/cancelled/progress items queued for one stream */
 #define CATCHUP_SLICE_BYTES (1 * MIB) /* history read at one go for one BEHIND watcher */
 #define CATCHUP_SLICE_ROWS 2000	      /* ... and rows looked at */
+#define WRITER_CHAIN_OPS_MAX 1024     /* writes of one loop turn that go to the writer together */
 #define WRITER_INBOX_OPS_MAX 65536    /* writes waiting for the writer */
 #define WRITER_BATCH_OPS_MAX 4096     /* writes in one group commit */
 #define WRITER_BATCH_BYTES_MAX (16 * MIB) /* value bytes in one group commit */

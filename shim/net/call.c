@@ -280,9 +280,17 @@ static void call_run_posted(struct loop_task *task)
 	call->posted(call);
 }
 
-void call_post(struct call *call, void (*fn)(struct call *call))
+void call_post_later(struct call *call, void (*fn)(struct call *call), struct inbox_chain *chain)
 {
 	call->posted = fn;
 	call->task.fn = call_run_posted;
-	loop_post(call->loop, &call->task);
+	inbox_chain_add(chain, &call->task.node);
+}
+
+void call_post(struct call *call, void (*fn)(struct call *call))
+{
+	struct inbox_chain one = {0};
+
+	call_post_later(call, fn, &one);
+	loop_post_chain(call->loop, &one);
 }

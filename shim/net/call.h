@@ -96,5 +96,7 @@ void call_hold(struct call *call);
 void call_release(struct call *call);
 /* From any thread, by whoever holds the call: runs fn(call) on its loop.  One post at a time. */
 void call_post(struct call *call, void (*fn)(struct call *call));
+/* As call_post(), but only adds to a chain, which its owner gives to loop_post_chain(). */
+void call_post_later(struct call *call, void (*fn)(struct call *call), struct inbox_chain *chain);
 
 #endif

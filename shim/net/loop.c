@@ -211,14 +211,22 @@ static void on_slices(uv_idle_t *slices)
 		uv_idle_stop(slices);
 }
 
-void loop_post(struct loop *loop, struct loop_task *task)
+void loop_post_chain(struct loop *loop, struct inbox_chain *tasks)
 {
 	bool was_empty = false;
-	enum err e = inbox_put(&loop->inbox, &task->node, &was_empty);
+	enum err e = inbox_put_chain(&loop->inbox, tasks, &was_empty);
 
 	assert(e == ERR_OK);
 	if (was_empty)
 		uv_async_send(&loop->wake);
+}
+
+void loop_post(struct loop *loop, struct loop_task *task)
+{
+	struct inbox_chain one = {0};
+
+	inbox_chain_add(&one, &task->node);
+	loop_post_chain(loop, &one);
 }
 
 void loop_later(struct loop *loop, struct loop_task *task)

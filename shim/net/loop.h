@@ -36,6 +36,9 @@ struct loop_task {
 /* Runs the task on the loop's thread; one wake-up serves all that were posted meanwhile. */
 void loop_post(struct loop *loop, struct loop_task *task);
 
+/* The same for a chain of tasks that is not empty; it is empty afterwards. */
+void loop_post_chain(struct loop *loop, struct inbox_chain *tasks);
+
 /* Runs task->fn on the next turn; for work that goes on in slices.  Loop thread only. */
 void loop_later(struct loop *loop, struct loop_task *task);
 

@@ -112,8 +112,16 @@ static void write_back(struct call *call) /* loop */
 static void write_done(struct op *op) /* writer: hand back, nothing else */
 {
 	struct rpc_write *write = container_of(op, struct rpc_write, op);
+	struct rpc_server *server = rpc_of(write->call);
 
-	call_post(write->call, write_back);
+	server->done_loop = call_loop(write->call);
+	call_post_later(write->call, write_back, &server->done);
+}
+
+void rpc_server_answered(struct rpc_server *server) /* writer */
+{
+	if (server->done.first)
+		loop_post_chain(server->done_loop, &server->done);
 }
 
 struct op *rpc_op(struct call *call, enum op_kind kind)
@@ -127,21 +135,46 @@ struct op *rpc_op(struct call *call, enum op_kind kind)
 	return &write->op;
 }
 
+static void submit_all(struct rpc_server *server)
+{
+	struct inbox_node *node = server->submitted.first;
+	enum err e = node ? store_submit_chain(server->config.store, &server->submitted) : ERR_OK;
+
+	if (!e)
+		return;
+	server->submitted = (struct inbox_chain){0};
+	while (node) {
+		struct op *op = container_of(node, struct op, node);
+
+		node = node->next;
+		op->err = e;
+		write_back(container_of(op, struct rpc_write, op)->call);
+	}
+}
+
+static void on_submit(struct loop_task *task)
+{
+	struct rpc_server *server = container_of(task, struct rpc_server, submit);
+
+	server->is_submit_due = false;
+	submit_all(server);
+}
+
 void rpc_submit(struct call *call, void (*reply)(struct call *call, const struct op *op))
 {
 	struct rpc_write *write = call_state(call);
-	enum err e;
+	struct rpc_server *server = rpc_of(call);
 
 	write->reply = reply;
 	arena_init(&write->results, CALL_ARENA_BYTES_MAX);
 	write->results.meter = &rpc_of(call)->results;
 	call_hold(call);
-	e = store_submit(rpc_of(call)->config.store, &write->op);
-	if (e) {
-		arena_fini(&write->results);
-		call_fail(call, e);
-		call_release(call);
-	}
+	if (!server->is_submit_due)
+		loop_later(call_loop(call), &server->submit);
+	server->is_submit_due = true;
+	inbox_chain_add(&server->submitted, &write->op.node);
+	if (server->submitted.count == WRITER_CHAIN_OPS_MAX)
+		submit_all(server);
 }
 
 /* --- jobs that read everything --- */
@@ -218,6 +251,7 @@ enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *con
 		.config = *config,
 		.identity = store_identity(config->store),
 		.reader = reader,
+		.submit = {.fn = on_submit},
 	};
 	snapshot_sweep(config->snapshot_dir);
 	return ERR_OK;
@@ -227,7 +261,7 @@ void rpc_server_fini(struct rpc_server *server)
 {
 	if (!server)
 		return;
-	assert(server->jobs == 0);
+	assert(server->jobs == 0 && !server->submitted.first && !server->done.first);
 	store_reader_free(server->reader);
 	server->reader = NULL;
 }

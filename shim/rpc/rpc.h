@@ -50,10 +50,22 @@ struct rpc_server {
 	unsigned jobs;	      /* running */
 	struct meter results; /* of writes, until they are answered */
 	struct rpc_alarms alarms;
+
+	/* Writes of this turn of the loop: they go to the writer together, so that one commit
+	 * serves them and one wake-up starts it. */
+	struct inbox_chain submitted;
+	struct loop_task submit;
+	bool is_submit_due;
+	/* The writer's: calls whose ops are done, until rpc_server_answered(). */
+	struct inbox_chain done;
+	struct loop *done_loop;
 };
 
 enum err rpc_server_init(struct rpc_server *server, const struct rpc_config *config);
 void rpc_server_fini(struct rpc_server *server);
+/* The store's on_answered: wakes the loop once for all calls whose ops are done.  Writer's thread;
+ * the server must be there before the writer starts. */
+void rpc_server_answered(struct rpc_server *server);
 
 /* For server_config, with the rpc_server as handler_context. */
 extern const struct method rpc_methods[];

@@ -187,24 +187,38 @@ void store_close(struct store *store)
 
 /* --- writes ---------------------------------------------------------------------------------- */
 
-enum err store_submit(struct store *store, struct op *op)
+enum err store_submit_chain(struct store *store, struct inbox_chain *ops)
 {
+	const size_t count = ops->count;
 	enum err e;
 
-	assert(op->on_done);
 	if (atomic_load_explicit(&store->stopped, memory_order_relaxed))
 		return ERR_STOPPED;
-	op->err = ERR_OK;
-	/* The writer empties its inbox at once: what it has taken counts, too. */
-	if (atomic_fetch_add_explicit(&store->counters.pending_ops, 1, memory_order_relaxed) >=
-	    WRITER_INBOX_OPS_MAX) {
-		atomic_fetch_sub_explicit(&store->counters.pending_ops, 1, memory_order_relaxed);
-		return ERR_BUSY;
+	for (struct inbox_node *node = ops->first; node; node = node->next) {
+		struct op *op = container_of(node, struct op, node);
+
+		assert(op->on_done);
+		op->err = ERR_OK;
 	}
-	e = inbox_put(&store->inbox, &op->node, NULL);
+	/* The writer empties its inbox at once: what it has taken counts, too. */
+	if (atomic_fetch_add_explicit(&store->counters.pending_ops, count, memory_order_relaxed) +
+		    count >
+	    WRITER_INBOX_OPS_MAX)
+		e = ERR_BUSY;
+	else
+		e = inbox_put_chain(&store->inbox, ops, NULL);
 	if (e)
-		atomic_fetch_sub_explicit(&store->counters.pending_ops, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&store->counters.pending_ops, count,
+					  memory_order_relaxed);
 	return e;
+}
+
+enum err store_submit(struct store *store, struct op *op)
+{
+	struct inbox_chain one = {0};
+
+	inbox_chain_add(&one, &op->node);
+	return store_submit_chain(store, &one);
 }
 
 static void alarm_done(struct op *op)

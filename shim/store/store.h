@@ -39,6 +39,8 @@ struct store_listener {
 	void (*on_commit)(void *context, const struct store_commit *commit);
 	/* The log was compacted at `revision`; called after it is durable. */
 	void (*on_compact)(void *context, int64_t revision);
+	/* on_done was called for the ops of a commit: whoever gathered them hands them on now. */
+	void (*on_answered)(void *context);
 	/* A fault stopped the store; the process should end. */
 	void (*on_fault)(void *context, enum err e);
 	void *context;
@@ -76,6 +78,8 @@ void store_close(struct store *store);
 
 /* Gives the op to the writer; on an error it stays the caller's and on_done is not called. */
 enum err store_submit(struct store *store, struct op *op);
+/* A chain of ops, by their nodes, with one wake-up; all or none, as above. */
+enum err store_submit_chain(struct store *store, struct inbox_chain *ops);
 
 /* etcd's check before Put, Txn and LeaseGrant: file size + cost >= quota raises the alarm and
  * answers NO_SPACE.  cost_bytes: 256 + key + value for a put, 64 for a grant, the dearer branch of

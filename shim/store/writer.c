@@ -31,7 +31,17 @@ static struct op *op_of(struct inbox_node *node)
 static void answer(struct writer *writer, struct op *op)
 {
 	atomic_fetch_sub_explicit(&writer->store->counters.pending_ops, 1, memory_order_relaxed);
+	writer->has_answered = true;
 	op->on_done(op);
+}
+
+static void tell_answered(struct writer *writer)
+{
+	const struct store_listener *listener = &writer->store->config.listener;
+
+	if (writer->has_answered && listener->on_answered)
+		listener->on_answered(listener->context);
+	writer->has_answered = false;
 }
 
 /* Answers all with one outcome, or each with its own where e is OK. */
@@ -394,6 +404,7 @@ static void turn(struct writer *writer)
 	if (atomic_load(&writer->store->stopped)) {
 		answer_all(writer, ops, ERR_STOPPED);
 		answer_physical(writer, ERR_STOPPED);
+		tell_answered(writer);
 		return;
 	}
 	if (ops && op_of(ops)->kind == OP_DEFRAGMENT) {
@@ -402,7 +413,9 @@ static void turn(struct writer *writer)
 	}
 	if (ops || due_count)
 		do_batch(writer, ops, due_count);
+	tell_answered(writer);
 	do_sweep(writer);
+	tell_answered(writer);
 }
 
 static void *writer_main(void *context)
@@ -418,6 +431,7 @@ static void *writer_main(void *context)
 		turn(writer);
 	}
 	answer_physical(writer, ERR_STOPPED);
+	tell_answered(writer);
 	return NULL;
 }
 

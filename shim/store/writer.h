@@ -18,6 +18,7 @@ struct writer {
 	struct sweeper sweeper;
 	pthread_t thread;
 	bool started;
+	bool has_answered; /* since the listener was told */
 
 	struct inbox_node *waiting;  /* taken from the inbox, not yet in a batch */
 	struct inbox_node *physical; /* compactions that are answered when swept */

@@ -128,6 +128,36 @@ static void test_an_inbox_keeps_order_and_capacity(void **state)
 	inbox_fini(&inbox);
 }
 
+static void test_a_chain_goes_into_an_inbox_whole_or_not_at_all(void **state)
+{
+	struct inbox inbox;
+	struct inbox_chain chain = {0};
+	struct node nodes[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
+	struct inbox_node *taken;
+	bool was_empty;
+
+	(void)state;
+	inbox_init(&inbox, 3);
+	assert_int_equal(inbox_put(&inbox, &nodes[0].link, NULL), ERR_OK);
+	for (int i = 1; i < 4; i++)
+		inbox_chain_add(&chain, &nodes[i].link);
+	assert_int_equal(inbox_put_chain(&inbox, &chain, &was_empty), ERR_BUSY);
+	assert_int_equal(chain.count, 3);
+	assert_ptr_equal(inbox_take(&inbox), &nodes[0].link);
+	assert_int_equal(inbox_put_chain(&inbox, &chain, &was_empty), ERR_OK);
+	assert_true(was_empty);
+	assert_null(chain.first);
+	taken = inbox_take(&inbox);
+	for (int i = 1; i < 4; i++, taken = taken->next)
+		assert_ptr_equal(taken, &nodes[i].link);
+	assert_null(taken);
+	inbox_chain_add(&chain, &nodes[0].link);
+	inbox_close(&inbox);
+	assert_int_equal(inbox_put_chain(&inbox, &chain, &was_empty), ERR_STOPPED);
+	assert_int_equal(chain.count, 1);
+	inbox_fini(&inbox);
+}
+
 #define PUTTERS 4
 #define PUTS 5000
 
@@ -234,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_arena_memory_is_aligned_and_separate),
 		cmocka_unit_test(test_a_buffer_grows_to_its_maximum_and_no_further),
 		cmocka_unit_test(test_an_inbox_keeps_order_and_capacity),
+		cmocka_unit_test(test_a_chain_goes_into_an_inbox_whole_or_not_at_all),
 		cmocka_unit_test(test_an_inbox_loses_nothing_between_threads),
 		cmocka_unit_test(test_the_error_table_has_etcds_words),
 		cmocka_unit_test(test_a_log_line_is_json_whatever_it_is_told),

@@ -52,6 +52,13 @@ static inline void rpc_rig_on_compact(void *context, int64_t revision)
 	hub_on_compact(rig->hub, revision);
 }
 
+static inline void rpc_rig_on_answered(void *context)
+{
+	struct rpc_rig *rig = context;
+
+	rpc_server_answered(&rig->rpc);
+}
+
 static inline void rpc_rig_on_fault(void *context, enum err e)
 {
 	(void)context;
@@ -93,8 +100,13 @@ static inline struct rpc_rig *rpc_rig_new(const struct h2_peer_options *options)
 	struct rpc_config config;
 
 	assert_non_null(rig);
-	rig->store.config.listener = (struct store_listener){rpc_rig_on_commit, rpc_rig_on_compact,
-							     rpc_rig_on_fault, rig};
+	rig->store.config.listener = (struct store_listener){
+		.on_commit = rpc_rig_on_commit,
+		.on_compact = rpc_rig_on_compact,
+		.on_answered = rpc_rig_on_answered,
+		.on_fault = rpc_rig_on_fault,
+		.context = rig,
+	};
 	rig_open(&rig->store);
 	assert_int_equal(hub_new(rig->store.store, &rig->hub), ERR_OK);
 	assert_int_equal(loop_new(&rig->loop), ERR_OK);

@@ -291,7 +291,9 @@ static void restored_serve(const struct paths *paths)
 		.data_dir = paths->data_dir,
 		.no_fsync = true,
 		.clock = &clock_system,
-		.listener = {ignore_commit, ignore_compact, ignore_fault, NULL},
+		.listener = {.on_commit = ignore_commit,
+			     .on_compact = ignore_compact,
+			     .on_fault = ignore_fault},
 	};
 	struct range_op old = {.key = BYTES_LITERAL("a"), .revision = 9};
 	char problem[STORE_PROBLEM_BYTES];

@@ -272,8 +272,10 @@ static void test_watchers_hear_all_that_the_store_wrote(void **state)
 	(void)state;
 	pthread_mutex_init(&world.lock, NULL);
 	world.compacted = -1;
-	world.rig.config.listener =
-		(struct store_listener){on_commit, on_compact, on_fault, &world};
+	world.rig.config.listener = (struct store_listener){.on_commit = on_commit,
+							    .on_compact = on_compact,
+							    .on_fault = on_fault,
+							    .context = &world};
 	rig_open(&world.rig);
 	assert_int_equal(hub_new(world.rig.store, &world.hub), ERR_OK);
 	assert_int_equal(hub_stream_open(world.hub, on_ready, NULL, &listener.stream), ERR_OK);
