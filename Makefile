@@ -55,7 +55,7 @@ FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ALL_C += $(wildcard tests/fuzz/*.c)
 ALL_H += $(wildcard tests/fuzz/*.h)
 
-.PHONY: all help deps run test test-long unit test-kube check lint tidy format clean install compile-db
+.PHONY: all help deps run test test-long unit bench test-kube check lint tidy format clean install compile-db
 .DELETE_ON_ERROR:
 
 all: $(OUT)/kedge $(if $(SAN),,build/kedge)
@@ -66,6 +66,7 @@ help:
 	@echo "make test       set up, build, run every test that fits in 20 minutes"
 	@echo "make test-long  the same tests for hours; tests/long.sh names the knobs"
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
+	@echo "make bench      against etcd and kine (QUICK=1: 5 minutes, ROWS=put_1x1,get_*: some rows)"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
 	@echo "make test-san   every test with SAN=thread or SAN=address,undefined"
 	@echo "make fuzz       the fuzz targets, SECONDS=60 each, JOBS at a time"
@@ -170,6 +171,10 @@ fuzz-programs: $(FUZZERS)
 
 unit: $(UNIT)
 	@tests/run-unit.sh $(OUT)
+
+bench: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH)
+	@tests/bench/run.py
 
 test-kube: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all

@@ -15,6 +15,7 @@ struct options {
 	const char *workload;
 	int64_t port, pid;
 	int64_t conns, streams; /* streams: outstanding on each connection */
+	int64_t slots;		/* requests outstanding in all; 0: conns * streams */
 	int64_t seconds, warmup_ms;
 	int64_t keys, value;		 /* objects there are, bytes of a value */
 	int64_t limit;			 /* of a list; 0: none */

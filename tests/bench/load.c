@@ -58,10 +58,10 @@ static const struct {
 	const char *name;
 	size_t offset;
 } option_names[] = {
-	OPTION(port),	  OPTION(pid),	     OPTION(conns),	    OPTION(streams),
-	OPTION(seconds),  OPTION(warmup_ms), OPTION(keys),	    OPTION(value),
-	OPTION(limit),	  OPTION(watchers),  OPTION(idle_watchers), OPTION(rate),
-	OPTION(interval), OPTION(compact),   OPTION(batch),	    OPTION(seed),
+	OPTION(port),	       OPTION(pid),   OPTION(conns),	OPTION(streams), OPTION(seconds),
+	OPTION(warmup_ms),     OPTION(keys),  OPTION(value),	OPTION(limit),	 OPTION(watchers),
+	OPTION(idle_watchers), OPTION(rate),  OPTION(interval), OPTION(compact), OPTION(batch),
+	OPTION(seed),	       OPTION(slots),
 };
 
 static void set_option(struct options *options, const char *text)
@@ -107,7 +107,9 @@ static struct options parse(int argc, char **argv)
 		set_option(&options, argv[i]);
 	if (options.port < 1 || options.port > 65535 || !options.conns || !options.streams)
 		die("port=, and at least one connection and stream, are needed");
-	if (options.keys < options.conns * options.streams && options.workload[0] != 'k')
+	if (!options.slots)
+		options.slots = options.conns * options.streams;
+	if (options.keys < options.slots && options.workload[0] != 'k')
 		die("there must be as many keys as requests outstanding");
 	if (!options.batch || options.keys % options.batch)
 		die("keys must be a multiple of batch");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine spin                   how much faster two busy threads are than one (2.0 at best)
+/* machine spin                   how much faster two busy threads are than one (2.0 at best), and
+ *                                the share of a core that the worse one got (1.0)
  * machine disk FOLDER            one JSON line: a bare write and fdatasync, again and again
  * machine echo PORT KEYS VALUE   a gRPC server without a store (echo.h) */
 #include "tests/bench/common.h"
@@ -22,30 +23,46 @@
 
 /* --- the processor ----------------------------------------------------------------------- */
 
+struct spinner {
+	uint64_t turns;
+	double share; /* of the time that it was given a core */
+};
+
 static void *spin(void *argument)
 {
-	int64_t end = now_ns() + SPIN_NS;
-	uint64_t *turns = argument, x = 1;
+	struct spinner *spinner = argument;
+	int64_t begun = now_ns(), now = begun;
+	struct timespec cpu;
+	uint64_t x = 1;
 
-	while (now_ns() < end) {
+	while (now < begun + SPIN_NS) {
 		for (int i = 0; i < 1000; i++)
 			x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
-		*turns += 1 + (x == 0);
+		spinner->turns += 1 + (x == 0);
+		now = now_ns();
 	}
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+	spinner->share = ((double)cpu.tv_sec * 1e9 + (double)cpu.tv_nsec) / (double)(now - begun);
 	return NULL;
 }
 
 static void spin_gate(void)
 {
-	uint64_t alone = 0, together[2] = {0, 0};
-	pthread_t second;
+	struct spinner alone = {0}, together[2] = {{0}};
+	pthread_t threads[2];
 
-	spin(&alone);
-	if (pthread_create(&second, NULL, spin, &together[1]))
-		die("no second thread");
-	spin(&together[0]);
-	pthread_join(second, NULL);
-	printf("%.2f\n", (double)(together[0] + together[1]) / (double)alone);
+	for (int i = 0; i < 3; i++) {
+		struct spinner *spinner = i == 0 ? &alone : &together[i - 1];
+
+		if (pthread_create(&threads[i == 2], NULL, spin, spinner))
+			die("no thread can be started");
+		if (i == 0)
+			pthread_join(threads[0], NULL);
+	}
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	printf("%.2f %.2f\n", (double)(together[0].turns + together[1].turns) / (double)alone.turns,
+	       together[0].share < together[1].share ? together[0].share : together[1].share);
 }
 
 /* --- the disk ---------------------------------------------------------------------------- */

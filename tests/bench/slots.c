@@ -273,7 +273,7 @@ static void slot_init(struct bench *bench, struct slot *slot, unsigned number)
 
 void slots_open(struct bench *bench)
 {
-	bench->slot_count = (unsigned)(bench->options.conns * bench->options.streams);
+	bench->slot_count = (unsigned)bench->options.slots;
 	bench->slots = calloc(bench->slot_count, sizeof *bench->slots);
 	bench->idle = calloc(bench->slot_count, sizeof(struct slot *));
 	bench->revisions = calloc((size_t)bench->options.keys, sizeof *bench->revisions);
