@@ -159,7 +159,7 @@ test-long: deps
 	@tests/long.sh
 
 .PHONY: test-programs
-test-programs: $(UNIT) $(INTEROP) $(DISK)
+test-programs: $(UNIT) $(INTEROP) $(DISK) $(BENCH)
 
 # One fuzz target after the other, or JOBS at a time: make fuzz SECONDS=600 JOBS=2 TARGETS="h2 codec".
 .PHONY: fuzz fuzz-programs

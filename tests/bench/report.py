@@ -2,6 +2,7 @@
 """The table of results, with the bars and whether they hold."""
 import json
 import os
+import shutil
 from statistics import median
 
 import rows as plan
@@ -104,6 +105,10 @@ class Table:
         for row in plan.ROWS:
             if (row.name, "cpu_us") not in barred:
                 self.add(f"{row.title}: CPU per request", row.name, "cpu_us", 0, 0, True, unit="us")
+        for row, title in plan.KUBE:
+            self.add(title, row, "rate", 0, 0, False, unit="/s")
+            self.add(f"{title}: p99", row, "p99_us", 0, 0, True, unit="us")
+            self.add(f"{title}: the store's CPU per write", row, "cpu_us", 0, 0, True, unit="us")
         for row, title, metric, unit, floor, target, is_ratio in plan.FIGURES:
             self.add(title, row, metric, floor or 0, target or 0, True, is_ratio, unit)
         return self
@@ -150,3 +155,16 @@ def write(out, results_file):
     if table.missed:
         print("below the floor: " + "; ".join(table.missed))
     return table.missed
+
+
+def publish(out, docs):
+    """Puts the table between its marks in docs/performance.md, and the pictures into docs/img."""
+    page = os.path.join(docs, "performance.md")
+    with open(page, encoding="utf-8") as file:
+        head, _, rest = file.read().partition("<!-- table -->\n")
+    _, _, tail = rest.partition("<!-- end of table -->\n")
+    with open(os.path.join(out, "table.md"), encoding="ascii") as file:
+        table = file.read()
+    with open(page, "w", encoding="utf-8") as file:
+        file.write(f"{head}<!-- table -->\n{table}<!-- end of table -->\n{tail}")
+    shutil.copytree(os.path.join(out, "img"), os.path.join(docs, "img"), dirs_exist_ok=True)

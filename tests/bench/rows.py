@@ -83,3 +83,7 @@ FIGURES = [
     ("peak_large", "peak RSS after the lists of 1 KB values", "rss_peak_mib", "MiB", 0.35, 0.2,
      True),
 ]
+
+# Through kube-apiserver: (row, title); its own cost is most of it, so there is no bar.
+KUBE = [("kube_8", "object writes through kube-apiserver, 8 workers"),
+        ("kube_64", "object writes through kube-apiserver, 64 workers")]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: kedge, etcd and kine side by side on one machine and one disk.
 
-run.py [--rows a,b*] [--rounds N] [--quick] [--keep] [--report-only]
+run.py [--rows a,b*] [--rounds N] [--quick] [--keep] [--docs] [--report-only]
 
 Every round starts each server fresh, with fsync on, makes the objects, and then takes the servers
 in turn, row by row. Before each run two threads must be at least 1.7 times as fast as one and have
@@ -18,6 +18,7 @@ import sys
 import time
 
 import extra
+import kube
 import plots
 import report
 import rows as plan
@@ -39,12 +40,15 @@ def parse_arguments():
     parser.add_argument("--keep", action="store_true", default=env.get("KEEP", "") == "1")
     parser.add_argument("--minutes", type=int, default=int(env.get("MINUTES", "10")),
                         help="of the steady load")
+    parser.add_argument("--docs", action="store_true", default=env.get("DOCS", "") == "1",
+                        help="put table and pictures into docs/")
     parser.add_argument("--report-only", action="store_true")
     return parser.parse_args()
 
 
 class Bench:
     def __init__(self, arguments):
+        self.root = ROOT
         self.quick = arguments.quick
         self.minutes = arguments.minutes
         self.rounds = arguments.rounds
@@ -199,6 +203,7 @@ class Bench:
             for group in plan.GROUPS:
                 self.run_group(group, round_number)
             extra.run_round(self, round_number)
+            kube.run_round(self, round_number)
         extra.run_once(self)
 
 
@@ -214,6 +219,8 @@ def main():
         bench.say(f"measured for {time.monotonic() - begun:.0f} s")
     missed = report.write(OUT, bench.results_file)
     plots.draw(report.Results(bench.results_file), os.path.join(OUT, "img"))
+    if arguments.docs:
+        report.publish(OUT, os.path.join(ROOT, "docs"))
     if bench.failures:
         sys.exit(f"{bench.failures} runs on kedge failed")
     sys.exit(1 if missed else 0)

@@ -4,6 +4,7 @@
 # One control plane (kube-apiserver, controller manager, scheduler, kwok's fake nodes) on any etcd endpoint.
 #
 # cluster.sh start DIR ENDPOINT [apiserver flags...]   start everything
+# cluster.sh apiserver DIR ENDPOINT [flags...]         start an apiserver and nothing else
 # cluster.sh stop DIR                                  stop everything
 # cluster.sh controllers-stop DIR                      stop everything but the apiserver
 # cluster.sh apiserver-stop DIR TERM|KILL              the apiserver alone
@@ -19,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib.sh"
 
 READY_TIMEOUT=180
-usage="usage: cluster.sh start DIR ENDPOINT [flags] | stop|controllers-stop|apiserver-start|revive DIR | apiserver-stop DIR SIGNAL"
+usage="usage: cluster.sh start|apiserver DIR ENDPOINT [flags] | stop|controllers-stop|apiserver-start|revive DIR | apiserver-stop DIR SIGNAL"
 : "${KUBE_BIN:?names the folder with kube-apiserver}" "${KWOK_BIN:?names the folder with kwok}"
 
 # run NAME PROGRAM ARGS...
@@ -89,7 +90,7 @@ kwok_start() {
 		--node-lease-duration-seconds=40 --config="$KWOK_BIN/stages.yaml"
 }
 
-start() {
+prepare() {
 	local endpoint=$1
 	shift
 	{
@@ -107,6 +108,10 @@ start() {
 	[ -f "$dir/pki/ca.crt" ] || "$here/pki.sh" "$dir/pki" "$api_port"
 	# The certificates may have been made before the port was known.
 	sed -i "s#server: \"https://127.0.0.1:[0-9]*\"#server: \"https://127.0.0.1:$api_port\"#" "$dir"/pki/*.conf
+}
+
+start() {
+	prepare "$@"
 	apiserver_start
 	kcm_start
 	scheduler_start
@@ -138,13 +143,18 @@ verb=$1
 mkdir -p "$2"
 dir=$(cd "$2" && pwd)
 shift 2
-if [ "$verb" != start ] && [ -f "$dir/cluster.env" ]; then
+if [ "$verb" != start ] && [ "$verb" != apiserver ] && [ -f "$dir/cluster.env" ]; then
 	load_settings
 fi
 case $verb in
 start)
 	[ $# -ge 1 ] || die "$usage"
 	start "$@"
+	;;
+apiserver)
+	[ $# -ge 1 ] || die "$usage"
+	prepare "$@"
+	apiserver_start
 	;;
 stop)
 	controllers_stop

@@ -26,12 +26,13 @@ type options struct {
 	workers  int
 	names    int
 	rate     int
+	seconds  int
 	seed     int64
 	cacheToo bool
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: kubeload write|check-ledger|check-watch|compare [flags]; -h after a verb lists them")
+	fmt.Fprintln(os.Stderr, "usage: kubeload write|check-ledger|check-watch|compare|rate [flags]; -h after a verb lists them")
 	os.Exit(2)
 }
 
@@ -44,6 +45,7 @@ func main() {
 		"check-ledger": runCheckLedger,
 		"check-watch":  runCheckWatch,
 		"compare":      runCompare,
+		"rate":         runRate,
 	}
 	run, known := verbs[os.Args[1]]
 	if !known {
@@ -59,6 +61,7 @@ func main() {
 	flags.IntVar(&o.workers, "workers", 8, "writers at a time")
 	flags.IntVar(&o.names, "names", 60, "ConfigMaps alive per writer")
 	flags.IntVar(&o.rate, "rate", 60, "writes per second, all writers together")
+	flags.IntVar(&o.seconds, "seconds", 15, "how long rate writes, after a warm-up")
 	flags.Int64Var(&o.seed, "seed", 1, "seed of the choice of operations")
 	flags.BoolVar(&o.cacheToo, "cache", true, "compare also lists that the watch cache answers")
 	_ = flags.Parse(os.Args[2:])
