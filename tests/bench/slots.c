@@ -75,6 +75,8 @@ static void note_answer(struct slot *slot)
 			slot->problem = "a list has the wrong number of keys";
 		else if (slot->op == OP_GET)
 			bench->revisions[slot->key] = slot->seen.mod_revision;
+		if (slot->seen.mod_revision > bench->head)
+			bench->head = slot->seen.mod_revision;
 		return;
 	}
 	if (slot->op == OP_UPDATE || slot->op == OP_CREATE)

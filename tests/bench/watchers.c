@@ -70,7 +70,8 @@ static void watcher_begin(struct bench *bench, unsigned number)
 		snprintf(prefix, sizeof prefix, "/registry/kind-%u/", number);
 		snprintf(prefix_end, sizeof prefix_end, "/registry/kind-%u0", number);
 	}
-	wire_watch(&watcher->call.request, bytes_of_string(prefix), bytes_of_string(prefix_end));
+	wire_watch(&watcher->call.request, bytes_of_string(prefix), bytes_of_string(prefix_end),
+		   bench->head + 1);
 	call_begin(&watcher->call, links_get(bench->links, number), WATCH_PATH, true);
 }
 

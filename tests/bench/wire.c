@@ -150,13 +150,14 @@ void wire_keep_alive(struct buffer *out, int64_t lease)
 	wire_number(out, 1, lease);
 }
 
-/* As kube-apiserver watches: previous values, progress when idle. */
-void wire_watch(struct buffer *out, struct bytes prefix, struct bytes prefix_end)
+/* As kube-apiserver watches: from a known revision on, previous values, progress when idle. */
+void wire_watch(struct buffer *out, struct bytes prefix, struct bytes prefix_end, int64_t start)
 {
 	struct buffer *create = scratch(0);
 
 	wire_bytes(create, 1, prefix);
 	wire_bytes(create, 2, prefix_end);
+	wire_number(create, 3, start);
 	wire_number(create, 4, 1);
 	wire_number(create, 6, 1);
 	out->size = 0;

@@ -43,7 +43,7 @@ void wire_put_many(struct buffer *out, uint64_t first, unsigned count, struct by
 void wire_compact(struct buffer *out, int64_t revision);
 void wire_lease_grant(struct buffer *out, int64_t ttl_seconds);
 void wire_keep_alive(struct buffer *out, int64_t lease);
-void wire_watch(struct buffer *out, struct bytes prefix, struct bytes prefix_end);
+void wire_watch(struct buffer *out, struct bytes prefix, struct bytes prefix_end, int64_t start);
 
 /* --- answers --- */
 const char *check_put(struct bytes message, int64_t *ret_revision);
