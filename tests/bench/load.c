@@ -111,7 +111,7 @@ static struct options parse(int argc, char **argv)
 		options.slots = options.conns * options.streams;
 	if (options.keys < options.slots && options.workload[0] != 'k')
 		die("there must be as many keys as requests outstanding");
-	if (!options.batch || options.keys % options.batch)
+	if (options.workload[0] == 'f' && (!options.batch || options.keys % options.batch))
 		die("keys must be a multiple of batch");
 	return options;
 }
