@@ -59,7 +59,8 @@
 #define QUOTA_BYTES_DEFAULT (2LL * 1024 * MIB) /* --quota-backend-bytes 0 */
 #define DB_PAGE_BYTES 2048		       /* fewest bytes written per small put */
 #define WAL_AUTOCHECKPOINT_PAGES 4000	       /* 8 MiB of WAL, reused in place */
-#define DB_CACHE_KIB 8000
+#define DB_CACHE_KIB 4000 /* pages of the writer; values have a cache of their own */
+#define VALUE_CACHE_BYTES ((size_t)16 * MIB) /* values written or read lately, of all connections */
 
 /* --- net: one HTTP/2 connection --------------------------------------------------------------- */
 #define H2_STREAM_WINDOW_BYTES (256 * KIB)   /* of a request that nobody has looked at yet */

@@ -18,6 +18,7 @@
 #include "shim/base/err.h"
 #include "shim/base/limits.h"
 #include "shim/store/sql.h"
+#include "shim/store/value_cache.h"
 
 #include <sqlite3.h>
 
@@ -44,6 +45,8 @@ struct conn {
 	sqlite3_stmt *stmt[STMT_COUNT]; /* NULL until first used */
 	uint8_t *scratch;		/* a value with its checksum on the way in or out */
 	size_t scratch_bytes;
+	struct value_cache *values; /* looked at first; NULL: none */
+	bool keeps_values;	    /* what it reads is committed, and worth keeping */
 };
 
 enum conn_mode { CONN_READ, CONN_WRITE };

@@ -131,6 +131,7 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
 		.pending_ops = counted(&counters->pending_ops),
 		.commit_seconds_sum = (double)counted(&counters->commit_ns) / (double)NS_PER_SECOND,
 	};
+	struct value_cache_stats values;
 
 	for (size_t i = 0; i < STORE_COMMIT_BUCKETS; i++)
 		stats.commit_seconds_bucket[i] = counted(&counters->commit_bucket[i]);
@@ -140,5 +141,9 @@ void store_stats(const struct store *store, struct store_stats *ret_stats)
 	pthread_mutex_lock(&locked->lease_lock);
 	stats.lease_count = (int64_t)lessor_count(store->lessor);
 	pthread_mutex_unlock(&locked->lease_lock);
+	values = value_cache_stats(store->values);
+	stats.value_cache_bytes = values.bytes;
+	stats.value_cache_hits = values.hits;
+	stats.value_cache_misses = values.misses;
 	*ret_stats = stats;
 }

@@ -52,6 +52,7 @@ struct store {
 	pthread_mutex_t lease_lock;
 	struct lessor *lessor;
 	struct pins pins;
+	struct value_cache *values;
 
 	_Atomic int64_t head; /* newest published revision */
 	_Atomic unsigned alarms;

@@ -164,7 +164,18 @@ enum err conn_row_read(struct conn *conn, sqlite3_stmt *stmt, bool with_value, s
 	return ERR_OK;
 }
 
-enum err conn_value_read(struct conn *conn, int64_t row, size_t value_bytes, uint8_t *room)
+static bool cached(struct conn *conn, int64_t row, size_t value_bytes, uint8_t *room)
+{
+	return conn->values && value_bytes && value_cache_get(conn->values, row, value_bytes, room);
+}
+
+static void keep(struct conn *conn, int64_t row, size_t value_bytes, const uint8_t *value)
+{
+	if (conn->values && conn->keeps_values)
+		value_cache_put(conn->values, row, bytes_of(value, value_bytes));
+}
+
+static enum err stored_value(struct conn *conn, int64_t row, size_t value_bytes, uint8_t *room)
 {
 	sqlite3_stmt *stmt = conn_stmt(conn, STMT_VALUE_AT);
 	struct bytes stored;
@@ -185,6 +196,18 @@ enum err conn_value_read(struct conn *conn, int64_t row, size_t value_bytes, uin
 			memcpy(room, stored.data, value_bytes);
 	}
 	sqlite3_reset(stmt);
+	return e;
+}
+
+enum err conn_value_read(struct conn *conn, int64_t row, size_t value_bytes, uint8_t *room)
+{
+	enum err e;
+
+	if (cached(conn, row, value_bytes, room))
+		return ERR_OK;
+	e = stored_value(conn, row, value_bytes, room);
+	if (!e)
+		keep(conn, row, value_bytes, room);
 	return e;
 }
 
@@ -221,18 +244,23 @@ static enum err blob_read(struct conn *conn, sqlite3_blob **blob, const struct v
 enum err conn_values_read(struct conn *conn, const struct value_wish *wishes, size_t count,
 			  uint8_t *room)
 {
-	bool own_transaction = count > 1 && !conn_in_transaction(conn);
+	bool own_transaction = false;
 	sqlite3_blob *blob = NULL;
 	enum err e = ERR_OK;
 
-	if (own_transaction)
-		e = conn_do(conn, STMT_READ_BEGIN);
-	for (size_t i = 0; i < count && !e; i++) {
-		if (count <= FEW_VALUES)
-			e = conn_value_read(conn, wishes[i].row, wishes[i].value_bytes, room);
-		else
+	for (size_t i = 0; i < count && !e; room += wishes[i++].value_bytes) {
+		if (cached(conn, wishes[i].row, wishes[i].value_bytes, room))
+			continue;
+		if (count > 1 && !own_transaction && !conn_in_transaction(conn)) {
+			own_transaction = true;
+			e = conn_do(conn, STMT_READ_BEGIN);
+		}
+		if (!e && count <= FEW_VALUES)
+			e = stored_value(conn, wishes[i].row, wishes[i].value_bytes, room);
+		else if (!e)
 			e = blob_read(conn, &blob, &wishes[i], room);
-		room += wishes[i].value_bytes;
+		if (!e)
+			keep(conn, wishes[i].row, wishes[i].value_bytes, room);
 	}
 	sqlite3_blob_close(blob);
 	if (own_transaction && conn_in_transaction(conn)) {

@@ -91,6 +91,7 @@ static enum err open_rest(struct store *store, struct conn *conn, char *problem)
 	atomic_store(&store->alarms, numbers.alarms);
 	/* Never back, though the newest rows may have been swept. */
 	atomic_store(&store->head, highest(newest, numbers.head, numbers.compacted));
+	conn->values = store->values;
 	e = writer_new(store, conn, numbers.swept, &store->writer);
 	if (!e)
 		e = writer_measure(store->writer);
@@ -139,6 +140,8 @@ enum err store_open(const struct store_config *config, struct store **ret_store,
 		       "out of memory, see the log"); /* unless something else is */
 	e = fill_paths(store, config);
 	if (!e)
+		e = value_cache_new(VALUE_CACHE_BYTES, &store->values);
+	if (!e)
 		e = index_new(&store->index);
 	if (!e)
 		e = lessor_new(&store->lessor);
@@ -174,6 +177,7 @@ void store_close(struct store *store)
 		return;
 	writer_free(store->writer); /* the last connection: folds the WAL into the database */
 	index_free(store->index);
+	value_cache_free(store->values);
 	lessor_free(store->lessor);
 	inbox_fini(&store->inbox);
 	pins_fini(&store->pins);
@@ -269,6 +273,8 @@ enum err store_reader_new(struct store *store, struct store_reader **ret_reader)
 		free(reader);
 		return e;
 	}
+	reader->conn.values = store->values;
+	reader->conn.keeps_values = true;
 	*ret_reader = reader;
 	return ERR_OK;
 }

@@ -185,6 +185,9 @@ struct store_stats {
 	int64_t quota_bytes;  /* as reported by Status */
 	int64_t key_count;    /* live keys */
 	int64_t lease_count;
+	uint64_t value_cache_bytes;
+	uint64_t value_cache_hits;
+	uint64_t value_cache_misses;
 	uint64_t commits;
 	uint64_t puts;
 	uint64_t deletes;

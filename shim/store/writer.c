@@ -231,6 +231,17 @@ void store_commit_publish(const struct store_commit *commit)
 	atomic_store_explicit(&commit->store->head, commit->head_revision, memory_order_release);
 }
 
+/* What was just written is what will be read: by watchers that want the previous value, by the next
+ * update that loses its compare. */
+static void keep_values(struct writer *writer)
+{
+	const struct batch *batch = &writer->batch;
+
+	for (size_t i = 0; i < batch->change_count; i++)
+		value_cache_put(writer->store->values, batch->changes[i].row,
+				batch->changes[i].event.kv.value);
+}
+
 static void publish(struct writer *writer)
 {
 	struct batch *batch = &writer->batch;
@@ -248,6 +259,7 @@ static void publish(struct writer *writer)
 	else if (commit.batch_count)
 		store_commit_publish(&commit);
 	assert(store_head(store) == batch->head);
+	keep_values(writer);
 	atomic_fetch_or(&store->alarms, batch->alarms_raised);
 	atomic_fetch_and(&store->alarms, ~batch->alarms_cleared);
 	if (batch->compacted != NEVER_COMPACTED) {
