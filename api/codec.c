@@ -4,9 +4,6 @@
 #include "api/reader.h"
 #include "shim/base/limits.h"
 
-/* etcd's own messages nest three deep; only Txn recurses, and it has a decoder of its own. */
-#define MESSAGE_DEPTH_MAX 16
-
 static enum err malformed(struct codec *codec, const char *problem)
 {
 	codec->problem = problem;
@@ -151,29 +148,54 @@ enum err codec_numbers(struct codec *codec, struct bytes message, uint64_t *ret_
 
 /* --- the rare ones, through protobuf-c --- */
 
-/* protobuf-c does not look at the contents of strings; proto3 wants UTF-8. */
-static enum err scan_strings(struct codec *codec, const ProtobufCMessageDescriptor *type,
-			     struct bytes message, size_t depth)
+/* The requests read this way are flat: numbers and texts. */
+static bool is_as_declared(const struct field *field, const ProtobufCFieldDescriptor *known)
+{
+	bool has_length = known->type == PROTOBUF_C_TYPE_STRING ||
+			  known->type == PROTOBUF_C_TYPE_BYTES ||
+			  known->type == PROTOBUF_C_TYPE_MESSAGE;
+
+	return field->type == (has_length ? FIELD_BYTES : FIELD_VARINT);
+}
+
+/* protobuf-c ends texts with NUL; one inside becomes another control character, which no name, URL
+ * or version may hold either. */
+static void replace_nul(uint8_t *text, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (!text[i])
+			text[i] = 0x7f;
+	}
+}
+
+/* What protobuf-c can read.  It refuses groups and fields of the wrong type, which Go skips, and
+ * does not look at the contents of strings, where proto3 wants UTF-8. */
+static enum err copy_known(struct codec *codec, const ProtobufCMessageDescriptor *type,
+			   struct bytes message, struct bytes *ret_known)
 {
 	struct reader reader = reader_of(message);
+	const uint8_t *start = reader.at;
+	uint8_t *copy = arena_alloc(codec->arena, message.size + 1), *to = copy;
 	struct field field;
 
-	if (depth == MESSAGE_DEPTH_MAX)
-		return malformed(codec, "proto: exceeded maximum recursion depth");
-	while (reader_next(&reader, &field)) {
+	if (!copy)
+		return fault(ERR_NOMEM, "request of %zu bytes of type %s", message.size,
+			     type->name);
+	for (; reader_next(&reader, &field); start = reader.at) {
 		const ProtobufCFieldDescriptor *known =
 			protobuf_c_message_descriptor_get_field(type, field.number);
-		enum err e = ERR_OK;
 
-		if (!known || field.type != FIELD_BYTES)
+		if (!known || !is_as_declared(&field, known))
 			continue;
-		if (known->type == PROTOBUF_C_TYPE_STRING && !utf8_is_valid(field.bytes))
+		memcpy(to, start, (size_t)(reader.at - start));
+		to += reader.at - start;
+		if (known->type != PROTOBUF_C_TYPE_STRING)
+			continue;
+		if (!utf8_is_valid(field.bytes))
 			return malformed(codec, "string field contains invalid UTF-8");
-		if (known->type == PROTOBUF_C_TYPE_MESSAGE)
-			e = scan_strings(codec, known->descriptor, field.bytes, depth + 1);
-		if (e)
-			return e;
+		replace_nul(to - field.bytes.size, field.bytes.size);
 	}
+	*ret_known = bytes_of(copy, (size_t)(to - copy));
 	return finish(codec, &reader);
 }
 
@@ -198,11 +220,12 @@ enum err codec_unpack(struct codec *codec, const ProtobufCMessageDescriptor *typ
 {
 	ProtobufCAllocator allocator = {take_from_arena, leave_to_arena, codec};
 	ProtobufCMessage *unpacked;
-	enum err e = scan_strings(codec, type, message, 0);
+	struct bytes known;
+	enum err e = copy_known(codec, type, message, &known);
 
 	if (e)
 		return e;
-	unpacked = protobuf_c_message_unpack(type, &allocator, message.size, message.data);
+	unpacked = protobuf_c_message_unpack(type, &allocator, known.size, known.data);
 	if (codec->out_of_memory)
 		return fault(ERR_NOMEM, "request of %zu bytes of type %s", message.size,
 			     type->name);

@@ -501,10 +501,35 @@ static void test_strings_must_be_utf8(void **unused)
 				      RAW(&f, "\x0a\x02\xc3\x28"), &unpacked),
 			 ERR_MALFORMED);
 	assert_string_equal(f.codec.problem, "string field contains invalid UTF-8");
-	/* An unknown field and a bytes field may hold what they like. */
+	/* An unknown field and one of another type may hold what they like. */
 	assert_int_equal(codec_unpack(&f.codec, &etcdserverpb__member_add_request__descriptor,
 				      RAW(&f, "\xa2\x06\x02\xc3\x28"), &unpacked),
 			 ERR_OK);
+	close_fixture(&f);
+}
+
+static void test_unpack_skips_what_go_skips(void **unused)
+{
+	Etcdserverpb__MemberAddRequest *request;
+	ProtobufCMessage *unpacked;
+	struct fixture f;
+
+	(void)unused;
+	open_fixture(&f);
+	/* A group, the known numbers with other types, a NUL inside of a text. */
+	assert_int_equal(codec_unpack(&f.codec, &etcdserverpb__member_add_request__descriptor,
+				      RAW(&f, "\xfb\x04\x08\x01\xfc\x04\x0b\x0c\x08\x05\x12\x01x"
+					      "\x15"
+					      "\0\0\0\0"
+					      "\x0a\x03"
+					      "a\0b"),
+				      &unpacked),
+			 ERR_OK);
+	request = (Etcdserverpb__MemberAddRequest *)unpacked;
+	assert_int_equal(request->n_peerurls, 1);
+	assert_string_equal(request->peerurls[0], "a\x7f"
+						  "b");
+	assert_false(request->islearner);
 	close_fixture(&f);
 }
 
@@ -558,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_random_bytes_do_no_harm),
 		cmocka_unit_test(test_unpack_takes_all_memory_from_the_arena),
 		cmocka_unit_test(test_strings_must_be_utf8),
+		cmocka_unit_test(test_unpack_skips_what_go_skips),
 		cmocka_unit_test(test_utf8),
 	};
 
