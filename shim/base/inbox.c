@@ -41,12 +41,12 @@ enum err inbox_put_chain(struct inbox *inbox, struct inbox_chain *chain, bool *r
 		*inbox->last = chain->first;
 		inbox->last = &chain->last->next;
 		inbox->count += chain->count;
-		if (was_empty)
-			pthread_cond_signal(&inbox->filled);
 	}
 	pthread_mutex_unlock(&inbox->lock);
 	if (e)
 		return e;
+	if (was_empty) /* not under the lock, on which the consumer would only wait again */
+		pthread_cond_signal(&inbox->filled);
 	*chain = (struct inbox_chain){0};
 	if (ret_was_empty)
 		*ret_was_empty = was_empty;

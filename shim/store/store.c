@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -87,6 +88,9 @@ static enum err open_rest(struct store *store, struct conn *conn, char *problem)
 	e = load_all(store, conn, &newest, problem);
 	if (e)
 		return e;
+	/* The scan went through every page once; the writer needs the last ones only. */
+	sqlite3_db_release_memory(conn->db);
+	malloc_trim(0);
 	atomic_store(&store->pins.compacted, numbers.compacted);
 	atomic_store(&store->alarms, numbers.alarms);
 	/* Never back, though the newest rows may have been swept. */
