@@ -181,8 +181,6 @@ func (l *ledger) settled(o *op) {
 			e.renewed(o.sent)
 		} else if !e.revoking && !e.gone && time.Now().Before(e.safeUntil) {
 			l.problems = append(l.problems, fmt.Sprintf("%v: the lease is lost", o))
-		} else {
-			e.gone = true
 		}
 	}
 }
