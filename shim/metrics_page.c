@@ -6,8 +6,8 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 enum type { COUNTER, GAUGE };
@@ -258,17 +258,29 @@ static double open_descriptors(void)
 	return count > 3 ? count - 3 : 0; /* ".", ".." and this folder itself */
 }
 
-/* Seconds since the epoch at which the first page was asked for minus the process' age. */
+/* Moves with the date: a machine that booted in 1970 tells the true time of it once its clock was
+ * set. */
+static double boot_seconds(void)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	char *line = NULL;
+	size_t line_bytes = 0;
+	double boot = 0;
+
+	if (!file)
+		return 0;
+	while (getline(&line, &line_bytes, file) >= 0 && sscanf(line, "btime %lf", &boot) != 1)
+		;
+	free(line);
+	fclose(file);
+	return boot;
+}
+
 static double start_seconds(void)
 {
-	static double start;
-	struct timespec wall, boot;
-	unsigned long long ticks = 0;
-	FILE *file;
+	unsigned long long ticks = 0; /* from boot to our start */
+	FILE *file = fopen("/proc/self/stat", "re");
 
-	if (start > 0)
-		return start;
-	file = fopen("/proc/self/stat", "re");
 	if (!file)
 		return 0;
 	if (fscanf(file,
@@ -277,10 +289,7 @@ static double start_seconds(void)
 		   &ticks) != 1)
 		ticks = 0;
 	fclose(file);
-	clock_gettime(CLOCK_REALTIME, &wall);
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	start = (double)(wall.tv_sec - boot.tv_sec) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
-	return start;
+	return boot_seconds() + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 static bool write_process(struct buffer *out)

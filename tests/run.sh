@@ -15,6 +15,7 @@ part fuzz tests/fuzz/run.sh --fresh --seconds 4 --jobs 2
 part differential tests/differential/run.sh --requests 50000
 part histories tests/histories/run.sh
 part crash tests/crash/run.sh
+part clock tests/clock/run.sh
 part power tests/disk/power.sh
 part flips tests/disk/flips.sh
 

@@ -14,7 +14,7 @@ static int64_t read_ns(clockid_t id)
 static int64_t system_monotonic_ns(void *context)
 {
 	(void)context;
-	return read_ns(CLOCK_BOOTTIME);
+	return read_ns(CLOCK_MONOTONIC);
 }
 
 static int64_t system_wall_ns(void *context)

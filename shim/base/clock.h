@@ -2,8 +2,10 @@
 /* clock.h - time behind a table, so that tests replace it.
  *
  * Threads: the functions may be called from any thread.
- * monotonic_ns() counts through suspend (CLOCK_BOOTTIME), so that a lease does not outlive a
- * machine that slept; wall_ns() is for people and logs only. */
+ * monotonic_ns() does not count while the machine sleeps, as Go's does not, nor follows the date:
+ * what a client could not renew because it slept, too, is still there when both wake up.  It is
+ * the clock of libuv and of the condition variables, so that a deadline and the wait for it agree.
+ * wall_ns() is for people and logs only. */
 #ifndef SHIM_BASE_CLOCK_H
 #define SHIM_BASE_CLOCK_H
 
