@@ -10,5 +10,6 @@ part differential tests/differential/run.sh --requests "${DIFFERENTIAL_REQUESTS:
 part power tests/disk/power.sh "${POWER_ROUNDS:-300}"
 part flips tests/disk/flips.sh "${FLIPS:-20000}"
 part histories tests/histories/run.sh --for "${HISTORIES_FOR:-2h}" --seed "${SEED:-1}"
+part pressure tests/pressure/run.sh --long ${PRESSURE:+--only "$PRESSURE"}
 
 parts_end

@@ -18,5 +18,6 @@ part crash tests/crash/run.sh
 part clock tests/clock/run.sh
 part power tests/disk/power.sh
 part flips tests/disk/flips.sh
+part pressure tests/pressure/run.sh
 
 parts_end

@@ -54,6 +54,7 @@ struct call *call_new(struct h2_session *session, int32_t stream_id)
 	list_init(&call->due_node);
 	list_init(&call->ready_node);
 	list_init(&call->waiting_node);
+	call->progress_ns = session->now_ns;
 	session->call_count++;
 	session->memory_count++;
 	call_recount(call);

@@ -89,6 +89,7 @@ struct call {
 	size_t message_bytes; /* of the one that is arriving or worked on */
 	size_t held_bytes;    /* declared by the handler */
 	bool is_admitted;     /* ... that message */
+	int64_t progress_ns;  /* when DATA last came or went */
 	size_t waiting_bytes; /* of the message that waits */
 	int64_t waiting_ns;   /* since when */
 

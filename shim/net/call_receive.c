@@ -121,6 +121,7 @@ void call_receive(struct call *call, struct bytes chunk)
 	struct bytes rest = bytes_of(chunk.data, 0);
 	struct h2_session *session = call->session;
 
+	call->progress_ns = session->now_ns;
 	if (call->phase == CALL_HTTP)
 		receive_body(call, chunk.size);
 	else if (call->phase == CALL_OPEN)

@@ -252,6 +252,7 @@ void call_take_unsent(struct call *call, uint8_t *to, size_t length)
 	}
 	call->unsent_bytes -= length;
 	call->session->unsent_bytes -= length;
+	call->progress_ns = h2_now_ns(call->session);
 	call_recount(call);
 	if (call->unsent_bytes >= CALL_SEND_LOW_BYTES || call->phase != CALL_OPEN)
 		return;

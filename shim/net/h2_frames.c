@@ -161,7 +161,6 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream_id, 
 	struct call *call = stream_call(session, stream_id);
 
 	(void)ng, (void)flags;
-	session->progress_ns = session->now_ns;
 	h2_consume_connection(session, size);
 	if (call)
 		call_receive(call, bytes_of(data, size));
@@ -299,7 +298,6 @@ static int on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
 	(void)ng, (void)frame;
 	if (!room)
 		return session->is_dead ? NGHTTP2_ERR_CALLBACK_FAILURE : NGHTTP2_ERR_WOULDBLOCK;
-	session->progress_ns = h2_now_ns(session);
 	memcpy(room, header, FRAME_HEADER_BYTES);
 	call_take_unsent(source->ptr, room + FRAME_HEADER_BYTES, length);
 	session->output_size += FRAME_HEADER_BYTES + length;

@@ -49,7 +49,6 @@ struct h2_session {
 	size_t charged_bytes;
 	struct list waiting;	  /* calls whose next message has no room yet, oldest first */
 	struct list waiting_node; /* memory->waiting while there are such */
-	int64_t progress_ns;	  /* when DATA last came or went */
 
 	/* time */
 	int64_t now_ns; /* as of the last entry */

@@ -45,26 +45,30 @@ static void doom(struct net_memory *memory, struct h2_session *session)
 	session->config.on_wants_send(session->config.context);
 }
 
-/* What a session holds for calls that are getting on; to wait is no fault. */
-static size_t holds_in_progress(const struct h2_session *session)
+/* It is the peer's turn, and it has done nothing since: half a message, or an answer not taken. */
+static bool is_stalled(const struct call *call, int64_t since_ns)
 {
-	size_t bytes = session->charged_bytes;
+	bool is_half_sent = call->is_admitted && !call->has_request;
 
-	list_for_each (node, &session->waiting)
-		bytes -= container_of(node, struct call, waiting_node)->charged_bytes;
-	return bytes;
+	return call->progress_ns <= since_ns &&
+	       (is_half_sent || call->unsent_bytes || call->source_left);
 }
 
-/* Of those that moved nothing since `since_ns`; NULL when these hold nothing to speak of. */
-static struct h2_session *largest(const struct net_memory *memory, int64_t since_ns)
+/* Whose peer holds most in calls that it let stand since then; NULL: nothing to speak of. */
+static struct h2_session *largest_stalled(const struct net_memory *memory, int64_t since_ns)
 {
 	struct h2_session *found = NULL;
 	size_t most = NET_SMALL_MESSAGE_BYTES;
 
 	list_for_each (node, &memory->sessions) {
 		struct h2_session *session = container_of(node, struct h2_session, memory_node);
-		size_t bytes = session->progress_ns <= since_ns ? holds_in_progress(session) : 0;
+		size_t bytes = 0;
 
+		list_for_each (inner, &session->calls) {
+			const struct call *call = container_of(inner, struct call, node);
+
+			bytes += is_stalled(call, since_ns) ? call->charged_bytes : 0;
+		}
 		if (bytes <= most)
 			continue;
 		most = bytes;
@@ -118,8 +122,10 @@ static void admit(struct call *call, size_t message_bytes)
 	call->is_admitted = true;
 	call->message_bytes = message_bytes;
 	body->size = 0;
-	if (message_bytes > NET_SMALL_MESSAGE_BYTES)
+	if (message_bytes > NET_SMALL_MESSAGE_BYTES) {
+		call->progress_ns = h2_now_ns(call->session); /* it may have waited long */
 		buffer_reserve(body, message_bytes); /* exactly; else it would grow by doubling */
+	}
 	h2_widen_stream(call->session, call->stream_id, message_bytes + GRPC_PREFIX_BYTES);
 	call_recount(call);
 }
@@ -226,7 +232,6 @@ void h2_memory_add(struct h2_session *session)
 	struct net_memory *memory = session->config.server->memory;
 
 	list_init(&session->memory_node);
-	session->progress_ns = session->now_ns;
 	if (memory)
 		list_append(&memory->sessions, &session->memory_node);
 }
@@ -257,7 +262,7 @@ void h2_memory_run(struct h2_session *session)
 			continue;
 		}
 		if (now_ns - call->waiting_ns >= NET_STALL_NS && !memory->doomed)
-			stalled = largest(memory, now_ns - NET_STALL_NS);
+			stalled = largest_stalled(memory, now_ns - NET_STALL_NS);
 		if (stalled)
 			doom(memory, stalled);
 		return;

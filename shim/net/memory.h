@@ -5,9 +5,9 @@
  * their peer, and what a handler declares (call_set_held).  Rules, in the order in which they bite:
  *  M1 a message over NET_SMALL_MESSAGE_BYTES is taken in only while less than half is used; else
  *     its stream gets no more credit, and it waits; connections take turns;
- *  M2 when a message has waited NET_STALL_NS, the connection that holds most of those that neither
- *     read nor sent for so long is closed; after NET_WAIT_NS the message is refused with "too many
- *     requests";
+ *  M2 when a message has waited NET_STALL_NS, the connection whose peer holds most in calls that it
+ *     neither went on sending nor reading for so long is closed; after NET_WAIT_NS the message is
+ *     refused with "too many requests";
  *  M3 when all is used, the connection that holds most is closed, whatever it does.
  * So a client that holds little is never turned away for the sake of one that holds much.
  * Ownership: the memory outlives every call of the server, those of lost connections included.

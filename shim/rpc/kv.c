@@ -27,12 +27,17 @@ static void range_one(struct call *call, const struct range_op *op)
 	struct buffer out = BUFFER_INIT(ANSWER_BYTES_MAX);
 	struct range_result result;
 	struct wire_header header;
-	enum err e = store_range(server->reader, op, call_arena(call), &result);
+	/* Not the call's own, which would keep the value beside the answer until that is taken. */
+	struct arena values;
+	enum err e;
 
+	arena_init(&values, CALL_ARENA_BYTES_MAX);
+	e = store_range(server->reader, op, &values, &result);
 	if (!e) {
 		header = rpc_header(server, result.revision);
 		e = encode_range(&header, &result, &out);
 	}
+	arena_fini(&values);
 	reply_or_fail(call, e, &out);
 }
 
