@@ -18,4 +18,14 @@
 #define CODEC_ENTRIES_MAX 1024 /* of one map or list; one with more is one column */
 #define CODEC_DEPTH_MAX 128    /* nested arrays and maps; apiservers allow 64 in CBOR */
 
+/* --- states of keys --------------------------------------------------------------------------- */
+#define META_BYTES_MAX (16 * MIB) /* siblings of one key with their bytes: ten full-sized ones */
+
+/* --- comparing sites -------------------------------------------------------------------------- */
+#define RECONCILE_KEYS_MAX 16777216	    /* of one range; keys apart they take 512 MB */
+#define RECONCILE_BRANCHES 16		    /* parts that an unequal range is cut into */
+#define RECONCILE_LEAF_KEYS 32		    /* a range with no more of them is sent as a list */
+#define RECONCILE_MESSAGE_BYTES (64 * KIB)  /* one message; what does not fit comes later */
+#define RECONCILE_KEY_BYTES_MAX (2 * MIB) /* above what a request may hold */
+
 #endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* visible.h - what clients see of a key's state, by rule.
+ *
+ * A pure function of state and policy, so equal state and equal rules give equal bytes at every
+ * site.  It never changes the state: what it does not choose stays a sibling.
+ *
+ * The object: births are grouped by uid; the best birth's uid is shown.  The columns: of each the
+ * best sibling.  Siblings are ordered by the column's own order where it has one (below), then by
+ * the policy's rank of their actor, then by stamp, then by dot.
+ *   deletionTimestamp, deletionGracePeriodSeconds: the earlier, the smaller
+ *   immutable: true; a Namespace's status.phase: Terminating
+ *   generation: the highest, plus one for each sibling that it or a column of spec has beyond one:
+ *   two sites that changed a spec apart each counted one change, and controllers must see another.
+ *
+ * Ownership: the value is in the arena.  Errors: NOMEM (a fault). */
+#ifndef SYNC_MERGE_VISIBLE_H
+#define SYNC_MERGE_VISIBLE_H
+
+#include "sync/merge/state.h"
+
+struct policy {
+	const void *context;
+	/* Higher ranks win; equal ones leave it to the stamp.  NULL: all are equal. */
+	int (*rank)(const void *context, const struct column_id *id, const struct actor *actor);
+	/* The same for whole objects of one name with different uids. */
+	int (*rank_birth)(const void *context, const struct birth *birth);
+	bool update_wins; /* for writes: see state.h */
+};
+
+struct visible {
+	bool present; /* false: deleted, or births without a type: nothing can be shown */
+	struct bytes uid;
+	struct bytes value;
+	/* An object that an apiserver would remove in the update that led to this state, and that
+	 * nobody will remove if the last finalizers went at different sites. */
+	bool deletion_due;
+};
+
+enum err state_visible(const struct state *state, const struct policy *policy, struct arena *arena,
+		       struct visible *ret_visible);
+
+/* > 0 when sibling a is shown rather than b. */
+int sibling_compare(const struct policy *policy, const struct column_id *id,
+		    const struct sibling *a, const struct sibling *b);
+
+/* --- a client's write ------------------------------------------------------------------------- */
+
+struct write {
+	const struct state *old;
+	struct bytes old_value; /* visible before; counts where old_present */
+	bool old_present;
+	struct bytes value; /* counts where not deleted */
+	bool deleted;
+	struct dot dot;
+	hlc_stamp stamp;
+};
+
+/* The state after a write by a client that saw old_value: columns that differ are superseded with
+ * all their siblings, the others stay as they are.  The new state's visible value is the written
+ * one: what an apiserver got acknowledged can be read.  ret_state is not the old one. */
+enum err state_write(const struct write *write, const struct policy *policy, struct arena *arena,
+		     struct state *ret_state);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sync/merge/visible.h"
+
+struct writing {
+	const struct write *write;
+	struct arena *arena;
+	struct object old; /* as the client saw it */
+	struct object new;
+	bool plain; /* each cell kept has one value, which is the one shown */
+};
+
+static const struct column *find_column(const struct object *object, const struct column_id *id)
+{
+	size_t low = 0, high = object->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = column_id_compare(&object->columns[middle].id, id);
+
+		if (!order)
+			return &object->columns[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static const struct cell *find_cell(const struct birth *birth, const struct column_id *id)
+{
+	size_t low = 0, high = birth->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = column_id_compare(&birth->cells[middle].id, id);
+
+		if (!order)
+			return &birth->cells[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* The one birth of the written uid; NULL when there are several or none. */
+static const struct birth *only_birth(const struct writing *writing)
+{
+	const struct state *old = writing->write->old;
+	const struct birth *found = NULL;
+
+	for (size_t i = 0; i < old->count; i++) {
+		if (!bytes_equal(old->births[i].uid, writing->new.uid))
+			continue;
+		if (found)
+			return NULL;
+		found = &old->births[i];
+	}
+	return found;
+}
+
+/* The old cell where the client left the column as it saw it, else none. */
+static const struct cell *kept_cell(struct writing *writing, const struct birth *birth,
+				    const struct column *column)
+{
+	const struct column *seen = find_column(&writing->old, &column->id);
+	const struct cell *cell;
+
+	if (!seen || !bytes_equal(seen->bytes, column->bytes))
+		return NULL;
+	cell = find_cell(birth, &column->id);
+	if (cell && (cell->count != 1 || !bytes_equal(cell->siblings[0].value, column->bytes)))
+		writing->plain = false;
+	return cell;
+}
+
+static enum err update(struct writing *writing, const struct birth *birth, bool everything,
+		       struct state *ret_state)
+{
+	const struct write *write = writing->write;
+	struct birth *born = NULL;
+	enum err e =
+		state_create(&writing->new, &write->dot, write->stamp, writing->arena, ret_state);
+
+	if (e)
+		return e;
+	born = &ret_state->births[0];
+	born->dot = birth->dot;
+	writing->plain = true;
+	for (size_t i = 0; i < born->count && !everything; i++) {
+		const struct cell *kept = kept_cell(writing, birth, &writing->new.columns[i]);
+
+		if (kept)
+			born->cells[i] = *kept;
+	}
+	return ERR_OK;
+}
+
+/* Whether the new state shows what was written. */
+static enum err shows(const struct writing *writing, const struct policy *policy,
+		      const struct state *state, bool *ret_shows)
+{
+	struct visible visible;
+	enum err e = state_visible(state, policy, writing->arena, &visible);
+
+	*ret_shows = !e && visible.present && bytes_equal(visible.value, writing->write->value);
+	return e;
+}
+
+enum err state_write(const struct write *write, const struct policy *policy, struct arena *arena,
+		     struct state *ret_state)
+{
+	struct writing writing = {.write = write, .arena = arena};
+	const struct birth *birth;
+	bool shown = true;
+	enum err e = ERR_OK;
+
+	*ret_state = (struct state){0};
+	if (write->deleted)
+		return ERR_OK;
+	e = object_split(write->value, arena, &writing.new);
+	if (!e && write->old_present)
+		e = object_split(write->old_value, arena, &writing.old);
+	if (e)
+		return e;
+	birth = only_birth(&writing);
+	if (!write->old_present || !birth || policy->update_wins ||
+	    !bytes_equal(writing.old.uid, writing.new.uid))
+		return state_create(&writing.new, &write->dot, write->stamp, arena, ret_state);
+	e = update(&writing, birth, false, ret_state);
+	if (!e && !writing.plain)
+		e = shows(&writing, policy, ret_state, &shown);
+	if (!e && !shown)
+		e = update(&writing, birth, true, ret_state);
+	return e;
+}
