@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	startTimeout = 60 * time.Second
-	stopTimeout  = 60 * time.Second
-	callTimeout  = 30 * time.Second
+	startTimeout = 5 * time.Minute // a machine may be busy; nothing here is about speed
+	stopTimeout  = 5 * time.Minute
+	callTimeout  = 2 * time.Minute
 )
 
 // server is the process under test: how it is started, and the one that runs now.
@@ -171,7 +171,7 @@ func (s *server) dial() (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+s.addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: wait, MinConnectTimeout: time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: wait, MinConnectTimeout: startTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)))
 }
 
