@@ -11,5 +11,7 @@ part power tests/disk/power.sh "${POWER_ROUNDS:-300}"
 part flips tests/disk/flips.sh "${FLIPS:-20000}"
 part histories tests/histories/run.sh --for "${HISTORIES_FOR:-2h}" --seed "${SEED:-1}"
 part pressure tests/pressure/run.sh --long ${PRESSURE:+--only "$PRESSURE"}
+part crash tests/crash/run.sh --rounds "${CRASH_ROUNDS:-5000}" --no-control
+part crash-etcd tests/crash/run.sh --etcd --rounds 30
 
 parts_end
