@@ -31,30 +31,10 @@ struct range_source {
 	struct loop_timer deadline;
 	enum piece next;
 	size_t index;	    /* of the kv at hand */
-	struct bytes rest;  /* of a piece: goes first */
-	uint8_t *rest_data; /* where it is kept between two calls, or NULL */
+	struct bytes rest;  /* of a piece: goes first; in rest_data, or a value in the cursor */
+	uint8_t *rest_data; /* a piece that was larger than the room, or NULL */
 	size_t rest_capacity;
 };
-
-/* Copies what the cursor may forget. */
-static enum err keep_rest(struct range_source *source)
-{
-	if (source->rest.size > source->rest_capacity) {
-		uint8_t *data = malloc(source->rest.size);
-
-		if (!data)
-			return fault(ERR_NOMEM, "the rest of a value of %zu bytes",
-				     source->rest.size);
-		memcpy(data, source->rest.data, source->rest.size);
-		free(source->rest_data);
-		source->rest_data = data;
-		source->rest_capacity = source->rest.size;
-	} else {
-		memmove(source->rest_data, source->rest.data, source->rest.size);
-	}
-	source->rest.data = source->rest_data;
-	return ERR_OK;
-}
 
 /* Room for a piece that is written whole: in the output where it fits, else aside. */
 static uint8_t *piece_room(struct range_source *source, struct buffer *out, size_t room,
@@ -183,8 +163,6 @@ static enum err source_produce(void *context, struct buffer *out, size_t max)
 		out->size += taken;
 		source->rest = bytes_of(source->rest.data + taken, source->rest.size - taken);
 	}
-	if (!e && source->rest.size)
-		e = keep_rest(source);
 	return e;
 }
 

@@ -114,7 +114,7 @@ size_t store_range_bytes(const struct range_cursor *cursor);
 const struct range_result *store_range_head(const struct range_cursor *cursor);
 /* Meta data of the index-th kv: value.size is right, value.data NULL. */
 const struct kv *store_range_peek(const struct range_cursor *cursor, size_t index);
-/* The index-th value; valid until the next call on this cursor. */
+/* The index-th value; valid until another value is asked for, or the cursor is closed. */
 enum err store_range_value(struct range_cursor *cursor, size_t index, struct bytes *ret_value);
 
 /* History for a watcher: whole revisions in ascending order, from `from` on, of keys in (key, end),

@@ -224,8 +224,9 @@ static void fill(struct rpc_rig *rig, size_t value_bytes)
 	assert_non_null(value);
 	for (unsigned i = 0; i < BIG_COUNT; i++) {
 		snprintf(key, sizeof(key), "big/%03u", i);
-		/* One in ten is empty, one is far larger than a slice. */
-		memset(value, 'a' + (int)(i % 26), value_bytes);
+		/* One in ten is empty, one far larger than a slice.  No two places look alike. */
+		for (size_t at = 0; at < value_bytes; at++)
+			value[at] = (char)('a' + (i + at % 25 + at / 1000) % 26);
 		value[i % 10 == 5 ? 0 : i == 77 ? value_bytes : value_bytes / 50] = 0;
 		rig_put(&rig->store, key, value);
 	}
