@@ -3,6 +3,7 @@
 
 #include "shim/store/datadir.h"
 #include "shim/store/internal.h"
+#include "shim/store/load.h"
 #include "shim/store/schema.h"
 #include "shim/store/wal.h"
 
@@ -122,12 +123,23 @@ static void print_key(struct bytes key, char shown[KEY_SHOWN_BYTES])
 	shown[at] = 0;
 }
 
+struct log_walk {
+	struct check_report *report;
+	int64_t before;
+	int64_t compacted;
+};
+
 static enum err count_row(void *context, const struct row *row, bool sound)
 {
-	struct check_report *report = context;
+	struct log_walk *walk = context;
+	struct check_report *report = walk->report;
 	char shown[KEY_SHOWN_BYTES];
 
 	report->rows++;
+	if (sound && !load_follows(row->rev, walk->before, walk->compacted))
+		check_found(report, "log: rows are missing between revisions %lld and %lld",
+			    (long long)row_main(walk->before), (long long)row_main(row->rev));
+	walk->before = row->rev;
 	if (sound)
 		return ERR_OK;
 	report->rows_damaged++;
@@ -150,19 +162,51 @@ static void note_pages(struct examined *examined)
 			    examined->noted.count - PAGES_NOTED_MAX);
 }
 
-static void check_numbers(struct examined *examined)
+static void check_log(struct examined *examined, const struct schema_numbers *numbers)
 {
-	struct schema_numbers numbers;
+	struct log_walk walk = {examined->report, 0, numbers->compacted};
+
+	if (check_rows(examined, count_row, &walk))
+		check_found(examined->report, "log: cannot be read to its end");
+	else if (!load_is_whole(walk.before, numbers->head, numbers->compacted))
+		check_found(examined->report,
+			    "log: rows are missing after revision %lld, up to %lld",
+			    (long long)row_main(walk.before), (long long)numbers->head);
+}
+
+static void check_leases(struct examined *examined)
+{
+	sqlite3_stmt *stmt = conn_stmt(&examined->conn, STMT_LEASE_SCAN);
+	bool found = false;
+	enum err e = stmt ? ERR_OK : ERR_DAMAGED;
+
+	while (!e && !(e = conn_step(&examined->conn, stmt, &found)) && found) {
+		long long id = sqlite3_column_int64(stmt, 0), ttl = sqlite3_column_int64(stmt, 1);
+
+		if (!load_lease_is_sound(id, ttl))
+			check_found(examined->report,
+				    "leases: %lld has an impossible TTL of %lld s", id, ttl);
+	}
+	sqlite3_reset(stmt);
+	if (e)
+		check_found(examined->report, "leases: cannot be read");
+}
+
+static void check_numbers(struct examined *examined, struct schema_numbers *ret_numbers)
+{
+	struct schema_numbers numbers = {.head = 1, .compacted = REV_MAIN_MAX};
 
 	if (schema_numbers_read(&examined->conn, &numbers))
 		check_found(examined->report, "settings: cannot be read");
 	else if (!numbers.identity.cluster_id || !numbers.identity.member_id)
 		check_found(examined->report, "settings: the identity is missing");
+	*ret_numbers = numbers;
 }
 
 static enum err examine(const char *db_path, struct check_report *report, char *problem)
 {
 	struct examined *examined = calloc(1, sizeof(*examined));
+	struct schema_numbers numbers;
 	enum err e = examined ? ERR_OK : fault(ERR_NOMEM, "the list of pages");
 
 	if (e)
@@ -178,10 +222,13 @@ static enum err examine(const char *db_path, struct check_report *report, char *
 		e = check_open(examined, db_path, false);
 	if (!e)
 		e = check_structure(examined);
-	if (!e && check_rows(examined, count_row, report))
-		check_found(report, "log: cannot be read to its end");
-	if (!e)
-		check_numbers(examined);
+	/* A server may compact meanwhile, so all is read from one moment. */
+	if (!e && !conn_do(&examined->conn, STMT_READ_BEGIN)) {
+		check_numbers(examined, &numbers);
+		check_log(examined, &numbers);
+		check_leases(examined);
+		conn_do(&examined->conn, STMT_COMMIT);
+	}
 	note_pages(examined);
 	conn_close(&examined->conn);
 	free(examined);

@@ -32,31 +32,45 @@ static enum err load_row(struct store *store, const struct row *row)
 	return e;
 }
 
-/* Above the compaction every revision has its rows, numbered without a gap, so a row that is gone,
- * stands twice or stands in another's place is noticed, whatever damaged the pages. */
-static enum err check_place(int64_t row, int64_t before, int64_t compacted)
+bool load_follows(int64_t row, int64_t before, int64_t compacted)
 {
 	int64_t floor = compacted > 1 ? compacted : 1; /* a fresh store is at revision 1 */
 	int64_t next = row_main(before) > floor ? row_main(before) + 1 : floor + 1;
 
-	if (row > before && (row_main(row) <= compacted || row == ROW_OF(next, 0) ||
-			     (row == before + 1 && row_main(row) == row_main(before))))
+	if (row <= before)
+		return false;
+	return row_main(row) <= compacted || row == ROW_OF(next, 0) ||
+	       (row == before + 1 && row_main(row) == row_main(before));
+}
+
+bool load_is_whole(int64_t newest, int64_t head, int64_t compacted)
+{
+	return head <= 1 || head <= compacted || row_main(newest) >= head;
+}
+
+bool load_lease_is_sound(int64_t id, int64_t ttl_seconds)
+{
+	return id && ttl_seconds >= 1 && ttl_seconds <= LEASE_TTL_SECONDS_MAX;
+}
+
+static enum err check_place(int64_t row, int64_t before, int64_t compacted)
+{
+	if (load_follows(row, before, compacted))
 		return ERR_OK;
 	return fault(ERR_DAMAGED,
 		     "rows of the log are missing or out of order between revisions %lld and %lld",
 		     (long long)row_main(before), (long long)row_main(row));
 }
 
-/* The newest row must be there, too, as far as anything else tells of it. */
 static enum err check_newest(struct conn *conn, int64_t newest, int64_t compacted)
 {
 	int64_t head = 0;
 	enum err e = conn_setting_get(conn, SETTING_HEAD, 1, &head);
 
-	if (e || head <= 1 || head <= compacted || newest >= head)
+	if (e || load_is_whole(newest, head, compacted))
 		return e;
 	return fault(ERR_DAMAGED, "rows of the log are missing after revision %lld, up to %lld",
-		     (long long)newest, (long long)head);
+		     (long long)row_main(newest), (long long)head);
 }
 
 static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_newest)
@@ -85,7 +99,7 @@ static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_ne
 	}
 	sqlite3_reset(stmt);
 	if (!e)
-		e = check_newest(conn, row_main(before), compacted);
+		e = check_newest(conn, before, compacted);
 	if (!e)
 		*ret_newest = row_main(before);
 	return e;
@@ -93,7 +107,7 @@ static enum err load_log(struct store *store, struct conn *conn, int64_t *ret_ne
 
 static enum err load_lease(struct store *store, int64_t id, int64_t ttl_seconds, int64_t now_ns)
 {
-	if (!id || ttl_seconds < 1 || ttl_seconds > LEASE_TTL_SECONDS_MAX)
+	if (!load_lease_is_sound(id, ttl_seconds))
 		return fault(ERR_DAMAGED, "lease %lld has an impossible TTL of %lld s",
 			     (long long)id, (long long)ttl_seconds);
 	return lessor_grant(store->lessor, id, ttl_seconds, now_ns);

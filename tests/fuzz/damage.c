@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fuzz/damage.h"
 
+#include "shim/base/crc32c.h"
 #include "shim/base/limits.h"
+#include "shim/store/pages.h"
 #include "tests/harness/store_rig.h"
 
 #include <sqlite3.h>
@@ -207,6 +209,20 @@ void damage_bytes(struct fuzz_input *input, struct damage_file *file)
 	}
 }
 
+void damage_mend_pages(struct damage_file *db)
+{
+	for (size_t at = 0; at + PAGE_BYTES <= db->size; at += PAGE_BYTES) {
+		uint32_t number = (uint32_t)(at / PAGE_BYTES) + 1;
+		const size_t summed = PAGE_BYTES - PAGE_SUM_BYTES;
+		uint8_t *page = db->data + at;
+		uint32_t sum;
+
+		/* Little endian, as the machines that run this. */
+		sum = crc32c(crc32c(0, bytes_of(&number, 4)), bytes_of(page, summed));
+		memcpy(page + summed, &sum, PAGE_SUM_BYTES);
+	}
+}
+
 /* --- the WAL's checksums: https://www.sqlite.org/fileformat2.html, section 4.2 ---------------- */
 
 #define WAL_HEADER_BYTES 32
@@ -306,7 +322,7 @@ void damage_sql(struct fuzz_input *input, const char *path)
 			 columns[row % 9], choice == 6 ? "" : "-", number, row % 90);
 		break;
 	}
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK)
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, PAGES_VFS) == SQLITE_OK)
 		sqlite3_exec(db, sql, NULL, NULL, NULL);
 	sqlite3_close(db);
 }

@@ -34,6 +34,8 @@ struct damage_file {
 void damage_copy(struct bytes source, struct damage_file *ret_file);
 /* One change that the input describes: bits, bytes, pages, length. */
 void damage_bytes(struct fuzz_input *input, struct damage_file *file);
+/* Makes the checksums of all pages of a database right again. */
+void damage_mend_pages(struct damage_file *db);
 /* Makes the checksums of all frames of a WAL right again. */
 void damage_mend_wal(struct damage_file *wal);
 /* A change that SQLite itself makes to the database at the path. */

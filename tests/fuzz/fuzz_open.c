@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The opener: a database and its WAL, damaged.
  *
- * What must hold: opening answers or fails in words, soon; what an opened store says is true, byte
- * for byte; it takes a write or stops; and it can be opened again. */
+ * What must hold: opening answers or fails in words, soon; tables that `kedge check` finds sound open;
+ * what an opened store says is true, byte for byte; it takes a write or stops; and it can be opened
+ * again. */
 #include "tests/fuzz/damage.h"
 #include "tests/fuzz/fuzz.h"
 
+#include "shim/store/check.h"
 #include "tests/harness/store_rig.h"
 
 #include <stdio.h>
@@ -31,10 +33,11 @@ int LLVMFuzzerInitialize(int *arg_count, char ***args)
 	return 0;
 }
 
-static void files_write(struct fuzz_input *input)
+/* Whether the damage is in what the tables say, not in their pages. */
+static bool files_write(struct fuzz_input *input)
 {
 	const struct damage_base *base = damage_base();
-	unsigned flags = fuzz_byte(input); /* bits: without WAL, mended WAL, through SQLite */
+	unsigned flags = fuzz_byte(input); /* no WAL, mended WAL, through SQLite, mended */
 	struct damage_file db, wal;
 
 	damage_copy(base->db, &db);
@@ -43,6 +46,8 @@ static void files_write(struct fuzz_input *input)
 		damage_bytes(input, fuzz_byte(input) % 2 ? &wal : &db);
 	if (flags & 2)
 		damage_mend_wal(&wal);
+	if (flags & 8)
+		damage_mend_pages(&db);
 	fuzz_file_write(db_path, bytes_of(db.data, db.size));
 	if (!(flags & 1))
 		fuzz_file_write(wal_path, bytes_of(wal.data, wal.size));
@@ -50,6 +55,7 @@ static void files_write(struct fuzz_input *input)
 	free(wal.data);
 	for (unsigned i = 0; i < 4 && fuzz_more(input) && (flags & 4); i++)
 		damage_sql(input, db_path);
+	return flags & 4;
 }
 
 /* A write is taken and read again, or the store has stopped. */
@@ -81,12 +87,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input input = fuzz_input_of(data, size);
 	char problem[STORE_PROBLEM_BYTES] = "";
+	struct check_report report = {0};
 	struct rig rig;
+	enum err found;
+	bool is_sql;
 
 	rig_set(&rig);
-	files_write(&input);
+	is_sql = files_write(&input);
+	found = store_check(folder, &report, problem);
+	fuzz_must(!found || problem[0] || report.findings);
+	problem[0] = 0;
 	if (store_open(&rig.config, &rig.store, problem)) {
 		fuzz_must(problem[0]);
+		fuzz_must_say(found || !is_sql, problem);
 	} else {
 		damage_judge(rig.store);
 		store_close(rig.store);

@@ -35,7 +35,7 @@ int LLVMFuzzerInitialize(int *arg_count, char ***args)
 
 static void file_write(struct fuzz_input *input)
 {
-	unsigned flags = fuzz_byte(input); /* bits: trailer, right trailer, through SQLite, raw */
+	unsigned flags = fuzz_byte(input); /* see below */
 	struct damage_file file;
 
 	damage_copy(damage_base()->snapshot, &file);
@@ -59,6 +59,8 @@ static void file_write(struct fuzz_input *input)
 	}
 	for (unsigned i = 0; i < 16 && fuzz_more(input); i++)
 		damage_bytes(input, &file);
+	if (flags & 32)
+		damage_mend_pages(&file);
 	if ((flags & 3) == 3 &&
 	    file.size + TRAILER_BYTES < damage_base()->snapshot.size + DAMAGE_GROWTH) {
 		SHA256(file.data, file.size, file.data + file.size);

@@ -21,6 +21,11 @@ static void on_compact(void *context, int64_t revision)
 	hub_on_compact(((struct server_rig *)context)->hub, revision);
 }
 
+static void on_answered(void *context)
+{
+	rpc_server_answered(&((struct server_rig *)context)->rpc);
+}
+
 static void on_fault(void *context, enum err e)
 {
 	(void)context;
@@ -68,7 +73,13 @@ struct server_rig *server_rig_open(void)
 	struct rpc_config config;
 
 	fuzz_must(rig && !setenv("TMPDIR", "/dev/shm", 0));
-	rig->store.config.listener = (struct store_listener){on_commit, on_compact, on_fault, rig};
+	rig->store.config.listener = (struct store_listener){
+		.on_commit = on_commit,
+		.on_compact = on_compact,
+		.on_answered = on_answered,
+		.on_fault = on_fault,
+		.context = rig,
+	};
 	rig_open(&rig->store);
 	fuzz_must(!hub_new(rig->store.store, &rig->hub) && !loop_new(&rig->loop));
 	rig->ticker.fn = tick;
