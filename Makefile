@@ -169,6 +169,13 @@ fuzz:
 
 fuzz-programs: $(FUZZERS)
 
+# For tests/fuzz/planted.sh, which compiles one file in another way.
+.PHONY: fuzz-compile fuzz-libraries
+fuzz-compile:
+	@echo $(CC) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CFLAGS))
+fuzz-libraries:
+	@echo $(LDFLAGS) $(LDLIBS)
+
 unit: $(UNIT)
 	@tests/run-unit.sh $(OUT)
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The opener: a database and its WAL, damaged.
  *
- * What must hold: opening answers or fails in words, soon; tables that `kedge check` finds sound open;
- * what an opened store says is true, byte for byte; it takes a write or stops; and it can be opened
- * again. */
+ * What must hold: opening answers or fails in words, soon; tables that `kedge check` finds sound
+ * open; what an opened store says is true, byte for byte; it takes a write or stops; and it can be
+ * opened again. */
 #include "tests/fuzz/damage.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# planted.sh [--seconds N] [TARGET...] : proves that each fuzz target can fail.  A copy of the tree gets one bug per
-# target, the target runs on its kept corpus and then for N seconds (60), and must find it.
+# planted.sh [--seconds N] [TARGET...] : proves that each fuzz target can fail.  One file is compiled with a bug and
+# linked in front of the rest; the target runs on its kept corpus and then for N seconds (60), and must find it.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib.sh
@@ -26,33 +26,37 @@ snapshot@shim/store/restore.c@s/contents_hash(&snapshot->contents) == hash/hash 
 TABLE
 }
 
-copy=$(mktemp -d "${TMPDIR:-/tmp}/kedge-planted.XXXXXX")
-trap 'rm -rf "$copy"' EXIT
-git ls-files -coz --exclude-standard | tar -c --null -T - | tar -x -C "$copy" || exit 1
-mkdir -p "$copy/build"
-[ -d build/fuzz ] && cp -a build/fuzz build/gen "$copy/build/"
+make --no-print-directory -s -j"$(nproc)" FUZZ=1 fuzz-programs || exit 1
+read -r -a compile < <(make --no-print-directory -s FUZZ=1 fuzz-compile)
+read -r -a libraries < <(make --no-print-directory -s FUZZ=1 fuzz-libraries)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 passed=0 failed=0
 
 # plant NAME FILE EXPRESSION WORDS : 0 when the target finds the bug.
 plant() {
-	local name=$1 file=$2 expression=$3 words=$4
-	cp -p "$copy/$file" "$copy/kept"
-	sed -i "$expression" "$copy/$file"
-	if cmp -s "$copy/$file" "$copy/kept"; then
+	local name=$1 file=$2 expression=$3 words=$4 out=build/fuzz source=$scratch/planted.c
+	local -a parts
+	sed "$expression" "$file" >"$source"
+	if cmp -s "$file" "$source"; then
 		echo "FAILED  $name: the place for the bug is no longer in $file"
 		return 1
 	fi
-	(cd "$copy" && make -s FUZZ=1 "build/fuzz/tests/fuzz/fuzz_$name") >"$copy/log" 2>&1 ||
-		{ tail -n 20 "$copy/log" && echo "FAILED  $name: does not build with its bug" && return 1; }
-	(cd "$copy" && tests/fuzz/run.sh --one --seconds "$seconds" "$name") >"$copy/log" 2>&1
-	local found=$?
-	cp -p "$copy/kept" "$copy/$file"
-	touch "$copy/$file"
-	if [ $found -eq 0 ]; then
+	mapfile -t parts < <(find $out/tests/fuzz $out/tests/harness -name '*.o' ! -name 'fuzz_*')
+	if ! "${compile[@]}" -w -iquote "$(dirname "$file")" -c "$source" -o "$scratch/planted.o" ||
+		! "${compile[@]}" -fsanitize=fuzzer -o "$scratch/fuzz" "$out/tests/fuzz/fuzz_$name.o" "$scratch/planted.o" \
+			"${parts[@]}" $out/libkedge.a "${libraries[@]}"; then
+		echo "FAILED  $name: does not build with its bug"
+		return 1
+	fi
+	mkdir -p "$scratch/work"
+	if "$scratch/fuzz" -max_len=4096 -max_total_time="$seconds" -timeout=60 -artifact_prefix="$scratch/" \
+		"$scratch/work" "tests/fuzz/corpus/$name" >"$scratch/log" 2>&1; then
 		echo "FAILED  $name does not find: $words"
 		return 1
 	fi
-	echo "ok      $name finds: $words ($(grep -E 'must hold|Assertion|ERROR' "$copy/log" | head -n 1 | cut -c 1-120))"
+	rm -rf "$scratch/work"
+	echo "ok      $name finds: $words ($(grep -E 'must hold|Assertion|ERROR' "$scratch/log" | head -n 1 | cut -c 1-120))"
 }
 
 while IFS='@' read -r name file expression words; do
