@@ -70,7 +70,8 @@ enum grpc_read grpc_reader_step(struct grpc_reader *reader, struct bytes *input,
 /* The length of the message that begins in the reader or in front of input; false while its prefix
  * is not whole. */
 bool grpc_reader_length(const struct grpc_reader *reader, struct bytes input, size_t *ret_bytes);
-bool grpc_reader_is_partial(const struct grpc_reader *reader); /* inside a message */
+/* Inside a message.  A prefix that breaks off counts as nothing, as in grpc-go. */
+bool grpc_reader_is_partial(const struct grpc_reader *reader);
 
 /* Decompresses into out, whose bytes_max must be above `max`. */
 enum grpc_read grpc_gunzip(struct bytes input, size_t max, struct buffer *out,

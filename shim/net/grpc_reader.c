@@ -48,7 +48,7 @@ failed(struct grpc_problem *ret_problem, enum status status, const char *format,
 
 bool grpc_reader_is_partial(const struct grpc_reader *reader)
 {
-	return reader->prefix_size > 0;
+	return reader->prefix_size == GRPC_PREFIX_BYTES;
 }
 
 static uint32_t message_bytes(const uint8_t *p)

@@ -119,7 +119,7 @@ func (s *side) normalise(resp proto.Message) {
 }
 
 // ttlSlack is how far two remaining times may lie apart, in seconds: the two servers of a restart are not ready in the same second.
-const ttlSlack = 5
+const ttlSlack = 60
 
 // reconcile evens out what may differ between the two normalised answers to one request.
 func reconcile(req, a, b proto.Message) {

@@ -47,6 +47,7 @@ const (
 	opStart      = "start"       // the first step: the flags that the servers were started with
 	opMany       = "many"        // reads of Many, all at once, on several connections
 	opCancel     = "cancel"      // a call that the client cancels after Answers answers or Micros
+	opRaw        = "raw"         // an HTTP/2 request that no gRPC library sends
 	opDeadline   = "deadline"    // a call whose deadline is Micros away
 )
 
@@ -202,6 +203,8 @@ func describe(o *op) string {
 		method = "/etcdserverpb.Watch/Watch"
 	case opExpire:
 		return fmt.Sprintf("%d messages", len(o.Reqs))
+	case opRaw:
+		return fmt.Sprintf("%.200q", o.Req)
 	case opMany:
 		all := make([]string, len(o.Many))
 		for i, m := range o.Many {

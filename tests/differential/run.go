@@ -105,6 +105,8 @@ func (r *runner) run(o *op) *difference {
 		return nil // done before the first step
 	case opMany:
 		return r.runMany(o)
+	case opRaw:
+		return r.runRaw(o)
 	case opCancel, opDeadline:
 		return r.runBroken(o)
 	case opTwo, opNone, opBad:

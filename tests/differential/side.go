@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -33,7 +34,7 @@ import (
 )
 
 const (
-	callTimeout  = 30 * time.Second
+	callTimeout  = 120 * time.Second // on a busy machine; nothing here takes a second by itself
 	startTimeout = 60 * time.Second
 	stopTimeout  = 30 * time.Second
 	connections  = 3
@@ -87,6 +88,7 @@ type side struct {
 	exited  chan error
 	// conns are the connections of this client; steps name the one they use. The first also asks for the state.
 	conns [connections]*grpc.ClientConn
+	raw   *http2.Transport
 	// flags are added to command at the next start; requestBytes is what they make of --max-request-bytes.
 	flags        []string
 	requestBytes int
@@ -143,6 +145,7 @@ func (s *side) start() error {
 			return err
 		}
 	}
+	s.raw = newRawTransport()
 	for i := range s.conns {
 		if err := s.connect(i); err != nil {
 			return err
@@ -284,6 +287,9 @@ func (s *side) logTail() string {
 // stop ends the server with a signal and waits for it. The returned text is empty when it ended as
 // it should: after SIGTERM with status 0 (or by that signal, which is how etcd ends).
 func (s *side) stop(sig syscall.Signal) string {
+	if s.raw != nil {
+		s.raw.CloseIdleConnections()
+	}
 	for i, c := range s.conns {
 		if c != nil {
 			c.Close()

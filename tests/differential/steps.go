@@ -63,6 +63,7 @@ var choices = []choice{
 	{60, (*generator).sized},
 	{4, (*generator).quota},
 	{60, (*generator).broken},
+	{120, (*generator).odd},
 }
 
 // next gives the next step of the program.

@@ -155,6 +155,11 @@ static void test_unary_wrong_number_of_messages(void **unused)
 	assert_int_equal(f.log.hook_started, 0);
 
 	id = h2_peer_call(&f.peer, ECHO_PATH("Unary"), NULL);
+	h2_peer_write(&f.peer, id, bytes_of("\0\0\0", 3), true); /* half a prefix is nothing */
+	h2_peer_exchange(&f.peer);
+	assert_status(h2_peer_stream(&f.peer, id), STATUS_UNKNOWN, "EOF");
+
+	id = h2_peer_call(&f.peer, ECHO_PATH("Unary"), NULL);
 	h2_peer_write(&f.peer, id, bytes_of("\0\0\0\0\5ab", 7), true);
 	h2_peer_exchange(&f.peer);
 	assert_status(h2_peer_stream(&f.peer, id), STATUS_UNKNOWN, "unexpected EOF");
@@ -251,7 +256,7 @@ static void test_bidi(void **unused)
 		assert_text(message, text);
 	}
 	assert_false(h2_peer_stream(&f.peer, id)->is_ended);
-	h2_peer_write(&f.peer, id, bytes_of("\0\0", 2), true); /* half a prefix */
+	h2_peer_write(&f.peer, id, bytes_of("\0\0\0\0\1", 5), true); /* no more than a prefix */
 	h2_peer_exchange(&f.peer);
 	assert_status(h2_peer_stream(&f.peer, id), STATUS_INTERNAL, "unexpected EOF");
 
