@@ -45,7 +45,7 @@ BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
 ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c sync/*/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/clock/*.c tests/bench/*.c)
 ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h sync/*/*.h tests/harness/*.h tests/bench/*.h)
 # Each has a main(); what they share is in the other files.
-DISK_MAIN := power flips
+DISK_MAIN := power flips faults
 DISK := $(DISK_MAIN:%=$(OUT)/tests/disk/%)
 DISK_C := $(wildcard tests/disk/*.c)
 DISK_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(DISK_MAIN:%=tests/disk/%.c),$(DISK_C)))

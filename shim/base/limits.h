@@ -56,9 +56,11 @@
 #define LEASE_TICK_MS 500
 
 /* --- database --------------------------------------------------------------------------------- */
-#define QUOTA_BYTES_DEFAULT (2LL * 1024 * MIB) /* --quota-backend-bytes 0 */
-#define DB_PAGE_BYTES 2048		       /* fewest bytes written per small put */
-#define WAL_AUTOCHECKPOINT_PAGES 4000	       /* 8 MiB of WAL, reused in place */
+#define QUOTA_BYTES_DEFAULT (2LL * 1024 * MIB)	      /* --quota-backend-bytes 0 */
+#define DB_PAGE_BYTES 2048			      /* fewest bytes written per small put */
+#define WAL_AUTOCHECKPOINT_PAGES 4000		      /* 8 MiB of WAL, reused in place */
+#define WAL_SIZE_LIMIT_BYTES (16 * MIB)		      /* a WAL that was bigger is cut to this */
+#define WAL_PAGES_MAX (16 * WAL_AUTOCHECKPOINT_PAGES) /* 128 MiB: writes are refused */
 #define DB_CACHE_KIB 4000 /* pages of the writer; values have a cache of their own */
 #define VALUE_CACHE_BYTES ((size_t)16 * MIB) /* values written or read lately, of all connections */
 

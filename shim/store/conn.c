@@ -12,7 +12,6 @@
 /* Readers see one another's files through the page cache of the kernel; a small cache of their own
  * is enough, for SQLite empties it at every commit of the writer. */
 #define READER_CACHE_KIB 2000
-#define BUSY_TIMEOUT_MS 10000 /* only a WAL recovery or a foreign sqlite3 shell makes us wait */
 
 static const char *const stmt_sql[STMT_COUNT] = {
 #define STMT_TEXT(name, sql) [STMT_##name] = sql,
@@ -77,8 +76,8 @@ static enum err set_pragmas(struct conn *conn, enum conn_mode mode, bool no_fsyn
 	snprintf(sql, sizeof(sql),
 		 "PRAGMA page_size=%d; PRAGMA auto_vacuum=NONE; PRAGMA mmap_size=0;"
 		 "PRAGMA secure_delete=OFF; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-%d;"
-		 "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=%d;",
-		 DB_PAGE_BYTES, cache_kib, no_fsync ? "OFF" : "FULL", WAL_AUTOCHECKPOINT_PAGES);
+		 "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d;",
+		 DB_PAGE_BYTES, cache_kib, no_fsync ? "OFF" : "FULL", WAL_SIZE_LIMIT_BYTES);
 	return conn_exec(conn, sql);
 }
 

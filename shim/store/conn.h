@@ -49,6 +49,8 @@ struct conn {
 	bool keeps_values;	    /* what it reads is committed, and worth keeping */
 };
 
+#define BUSY_TIMEOUT_MS 10000 /* only a WAL recovery or a foreign sqlite3 shell makes us wait */
+
 enum conn_mode { CONN_READ, CONN_WRITE };
 
 /* SQLite's own settings, for the whole process; before anything else is asked of it. */

@@ -68,6 +68,13 @@ static void note(struct pages_noted *noted, int64_t number)
 	noted->count++;
 }
 
+static bool is_empty(sqlite3_file *real)
+{
+	sqlite3_int64 bytes = 1;
+
+	return real->pMethods->xFileSize(real, &bytes) == SQLITE_OK && !bytes;
+}
+
 static int damaged(struct pages_file *file, int64_t number)
 {
 	if (file->noted) {
@@ -89,8 +96,13 @@ static int pages_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offs
 	int code = own->real->pMethods->xRead(own->real, to, size, offset);
 
 	/* Less than a page is SQLite's look at the header, ahead of the page itself; another size
-	 * of pages than ours comes from a damaged header. */
-	if (code != SQLITE_OK || !own->ours || size < 512)
+	 * of pages than ours comes from a damaged header.  SQLite takes the rest of a page that is
+	 * not there for zeros, which is right for an empty file only. */
+	if (!own->ours || size < 512)
+		return code;
+	if (code == SQLITE_IOERR_SHORT_READ)
+		return is_empty(own->real) ? code : damaged(own, offset / DB_PAGE_BYTES + 1);
+	if (code != SQLITE_OK)
 		return code;
 	if (is_page(size, offset) && sum_matches(to, offset / DB_PAGE_BYTES + 1))
 		return SQLITE_OK;
@@ -242,21 +254,26 @@ static uint32_t load_be32(const uint8_t *from)
 	       (uint32_t)from[3];
 }
 
-/* No single flipped bit makes our file look like another's. */
-static bool is_ours(sqlite3_file *real)
+/* No single flipped bit makes our file look like another's, and a read that fails decides nothing:
+ * pages written without sums would be damage. */
+static int look_at(sqlite3_file *real, bool *ret_ours)
 {
 	uint8_t page[DB_PAGE_BYTES];
 	sqlite3_int64 bytes = 0;
 	bool shaped;
+	int code = real->pMethods->xFileSize(real, &bytes);
 
-	if (real->pMethods->xFileSize(real, &bytes) != SQLITE_OK || !bytes)
-		return true; /* about to be made */
-	if (real->pMethods->xRead(real, page, DB_PAGE_BYTES, 0) != SQLITE_OK)
-		return false; /* shorter than any of ours */
+	*ret_ours = !bytes; /* about to be made */
+	if (code != SQLITE_OK || bytes < DB_PAGE_BYTES)
+		return code; /* the rest is shorter than any of ours */
+	code = real->pMethods->xRead(real, page, DB_PAGE_BYTES, 0);
+	if (code != SQLITE_OK)
+		return code;
 	shaped = page[HEADER_PAGE_SIZE] == DB_PAGE_BYTES >> 8 && !page[HEADER_PAGE_SIZE + 1] &&
 		 page[HEADER_RESERVED] == PAGE_SUM_BYTES;
-	return shaped || load_be32(page + HEADER_APPLICATION) == SCHEMA_APPLICATION_ID ||
-	       sum_matches(page, 1);
+	*ret_ours = shaped || load_be32(page + HEADER_APPLICATION) == SCHEMA_APPLICATION_ID ||
+		    sum_matches(page, 1);
+	return SQLITE_OK;
 }
 
 static int pages_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
@@ -272,9 +289,8 @@ static int pages_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, in
 	code = system_vfs->xOpen(system_vfs, name, own->real, flags, ret_flags);
 	if (code != SQLITE_OK)
 		return code;
-	own->ours = is_ours(own->real);
-	own->base.pMethods = &methods;
-	return SQLITE_OK;
+	own->base.pMethods = &methods; /* from now on SQLite closes it */
+	return look_at(own->real, &own->ours);
 }
 
 static int pages_delete(sqlite3_vfs *vfs, const char *name, int sync_folder)

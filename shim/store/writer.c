@@ -276,6 +276,14 @@ static void publish(struct writer *writer)
 	batch_clear(batch);
 }
 
+static void disk_is_full(struct writer *writer)
+{
+	if (atomic_fetch_or(&writer->store->alarms, 1u << ALARM_NOSPACE) & 1u << ALARM_NOSPACE)
+		return;
+	log_error("the disk is full: writes are refused until the NOSPACE alarm is"
+		  " cleared; make room, then compact, defragment and disarm");
+}
+
 /* Takes back what a batch did when nothing of it came to the disk, and says so to its ops. */
 static void give_back(struct writer *writer, struct inbox_node *ops, enum err e)
 {
@@ -286,11 +294,20 @@ static void give_back(struct writer *writer, struct inbox_node *ops, enum err e)
 		answer_all(writer, ops, ERR_STOPPED);
 		return;
 	}
-	if (e == ERR_NO_SPACE &&
-	    !(atomic_fetch_or(&writer->store->alarms, 1u << ALARM_NOSPACE) & 1u << ALARM_NOSPACE))
-		log_error("the disk is full: writes are refused until the NOSPACE alarm is"
-			  " cleared; make room, then compact, defragment and disarm");
+	if (e == ERR_NO_SPACE)
+		disk_is_full(writer);
 	answer_all(writer, ops, e);
+}
+
+/* What a checkpoint came to that a commit set off; the commit itself is durable in the WAL. */
+static void heed_checkpoint(struct writer *writer)
+{
+	enum err e = checkpoint_failure(&writer->checkpoint);
+
+	if (e == ERR_NO_SPACE)
+		disk_is_full(writer);
+	else if (e && e != ERR_NOMEM)
+		stop_with_fault(writer, e);
 }
 
 static void do_batch(struct writer *writer, struct inbox_node *ops, size_t due_count)
@@ -310,31 +327,11 @@ static void do_batch(struct writer *writer, struct inbox_node *ops, size_t due_c
 
 /* --- defragmentation ------------------------------------------------------------------------- */
 
-static enum err defragment(struct writer *writer)
-{
-	struct conn *conn = &writer->conn;
-	char *sql = sqlite3_mprintf("PRAGMA temp_store=FILE; PRAGMA temp_store_directory=%Q;",
-				    writer->store->data_dir);
-	enum err e, restore;
-
-	if (!sql)
-		return fault(ERR_NOMEM, "a statement");
-	/* VACUUM keeps the copy in a temporary file beside the data, not in memory. */
-	e = conn_exec(conn, sql);
-	sqlite3_free(sql);
-	if (!e)
-		e = conn_exec(conn, "VACUUM");
-	restore = conn_exec(conn, "PRAGMA temp_store=MEMORY;");
-	if (!e)
-		e = restore;
-	if (!e)
-		e = conn_exec(conn, "PRAGMA wal_checkpoint(TRUNCATE)");
-	return e ? e : writer_measure(writer);
-}
-
 static void do_defragment(struct writer *writer, struct op *op)
 {
-	op->err = defragment(writer);
+	op->err = checkpoint_vacuum(&writer->checkpoint, writer->store->data_dir);
+	if (!op->err)
+		op->err = writer_measure(writer);
 	op->revision = store_head(writer->store);
 	op->node.next = NULL;
 	answer(writer, op);
@@ -367,7 +364,8 @@ static void do_sweep(struct writer *writer)
 	if (atomic_load(&writer->store->stopped) || !sweeper_pending(&writer->sweeper) ||
 	    now_ns(writer) < writer->sweep_from_ns)
 		return;
-	e = sweeper_step(&writer->sweeper, &worked);
+	e = checkpoint_is_full(&writer->checkpoint) ? ERR_NO_SPACE
+						    : sweeper_step(&writer->sweeper, &worked);
 	if (e == ERR_NO_SPACE || e == ERR_NOMEM)
 		writer->sweep_from_ns = now_ns(writer) + SWEEP_FULL_PAUSE_NS;
 	else if (e)
@@ -378,9 +376,7 @@ static void do_sweep(struct writer *writer)
 		writer->sweep_from_ns = now_ns(writer) + SWEEP_BUSY_PAUSE_NS;
 	else
 		writer->sweep_from_ns = 0;
-	if (atomic_load(&writer->store->stopped))
-		answer_physical(writer, ERR_STOPPED); /* nothing else will wake us */
-	else if (writer->physical && !e && sweeper_settled(&writer->sweeper))
+	if (writer->physical && !e && sweeper_settled(&writer->sweeper))
 		answer_physical(writer, ERR_OK);
 }
 
@@ -423,10 +419,15 @@ static void turn(struct writer *writer)
 		do_defragment(writer, op_of(ops));
 		ops = NULL;
 	}
-	if (ops || due_count)
+	if ((ops || due_count) && checkpoint_is_full(&writer->checkpoint))
+		answer_all(writer, ops, ERR_NO_SPACE);
+	else if (ops || due_count)
 		do_batch(writer, ops, due_count);
 	tell_answered(writer);
+	heed_checkpoint(writer);
 	do_sweep(writer);
+	if (atomic_load(&writer->store->stopped))
+		answer_physical(writer, ERR_STOPPED); /* nothing else will wake us */
 	tell_answered(writer);
 }
 
@@ -459,6 +460,7 @@ enum err writer_new(struct store *store, struct conn *conn, int64_t swept,
 	writer->store = store;
 	writer->conn = *conn;
 	*conn = (struct conn){0};
+	checkpoint_init(&writer->checkpoint, &writer->conn);
 	batch_init(&writer->batch, store, &writer->conn);
 	sweeper_init(&writer->sweeper, store, &writer->conn, swept);
 	*ret_writer = writer;

@@ -9,11 +9,13 @@
 #define SHIM_STORE_WRITER_H
 
 #include "shim/store/batch.h"
+#include "shim/store/checkpoint.h"
 #include "shim/store/compact.h"
 
 struct writer {
 	struct store *store;
 	struct conn conn;
+	struct checkpoint checkpoint;
 	struct batch batch;
 	struct sweeper sweeper;
 	pthread_t thread;

@@ -77,8 +77,9 @@ static void open_store(struct load *load)
 
 	if (store_open(&rig->config, &rig->store, problem))
 		must(false, problem);
-	snprintf(pragmas, sizeof(pragmas), "PRAGMA wal_autocheckpoint=%d;PRAGMA synchronous=%s",
-		 CHECKPOINT_PAGES, synchronous ? synchronous : "FULL");
+	snprintf(pragmas, sizeof(pragmas), "PRAGMA synchronous=%s",
+		 synchronous ? synchronous : "FULL");
+	rig->store->writer->checkpoint.fold_pages = CHECKPOINT_PAGES;
 	must(!conn_exec(&rig->store->writer->conn, pragmas), "pragmas");
 	must(!store_reader_new(rig->store, &rig->reader), "no reader");
 	must(!store_start(rig->store), "no start");
