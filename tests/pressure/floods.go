@@ -73,7 +73,7 @@ func headerFlood(r *run) {
 		go func() {
 			defer done.Done()
 			c := r.rude(endless).listen()
-			r.continued(c, r.size(3000, 30_000), 10_000)
+			r.continued(c, r.size(1000, 30_000), 10_000)
 			c.vanish()
 		}()
 	}
@@ -94,7 +94,7 @@ func headerFlood(r *run) {
 
 // resets opens streams and resets them at once, as fast as it can ("rapid reset").
 func resets(r *run) {
-	count := r.size(10_000, 200_000)
+	count := r.size(5_000, 200_000)
 	c := r.rude(endless).listen()
 	get := framed(packed(&pb.RangeRequest{Key: []byte("a")}))
 	for range count {
@@ -112,7 +112,7 @@ func resets(r *run) {
 
 // noise floods with frames that mean nothing, from a peer that reads nothing.
 func noise(r *run) {
-	count := r.size(10_000, 500_000)
+	count := r.size(4_000, 500_000)
 	floods := map[string]func(f *http2.Framer, i int) error{
 		"settings": func(f *http2.Framer, i int) error { return f.WriteSettings() },
 		"pings":    func(f *http2.Framer, i int) error { return f.WritePing(false, [8]byte{byte(i)}) },
@@ -148,7 +148,7 @@ func noise(r *run) {
 
 // manyConnections each put, read and watch.
 func manyConnections(r *run) {
-	count := r.size(500, 1000)
+	count := r.size(300, 1000)
 	var conns []*grpc.ClientConn
 	for range count {
 		conns = append(conns, r.dial(grpc.WithReadBufferSize(4096), grpc.WithWriteBufferSize(4096)))

@@ -176,7 +176,7 @@ func unreadWatches(r *run) {
 // cancelled ends calls of every kind in every way, at any moment.
 func cancelled(r *run) {
 	r.fill("ca/", 60, 20<<10)
-	rounds := r.size(9, 200)
+	rounds := r.size(6, 200)
 	whole := all("ca/")
 	for round := range rounds {
 		c := r.rude(uint32(1+round%3) * 10_000).listen()
