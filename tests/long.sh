@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 part differential tests/differential/run.sh --requests "${DIFFERENTIAL_REQUESTS:-5000000}" --seed "${SEED:-1}"
 part power tests/disk/power.sh "${POWER_ROUNDS:-300}"
 part flips tests/disk/flips.sh "${FLIPS:-20000}"
+part faults tests/disk/faults.sh "${FAULTS_EVERY:-5}"
 part histories tests/histories/run.sh --for "${HISTORIES_FOR:-2h}" --seed "${SEED:-1}"
 part pressure tests/pressure/run.sh --long ${PRESSURE:+--only "$PRESSURE"}
 part crash tests/crash/run.sh --rounds "${CRASH_ROUNDS:-5000}" --no-control
