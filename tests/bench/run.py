@@ -13,6 +13,7 @@ import argparse
 import fnmatch
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -209,6 +210,8 @@ class Bench:
 
 
 def main():
+    # Servers are stopped when a run is: an ended bench leaves nothing behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = parse_arguments()
     bench = Bench(arguments)
     if not arguments.report_only:
