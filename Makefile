@@ -187,6 +187,11 @@ test-kube: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tests/kube/all.sh $(if $(SHORT),--short)
 
+.PHONY: test-kube-upstream
+test-kube-upstream: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tests/kube/upstream/run.sh $(if $(ONLY),--only "$(ONLY)")
+
 # --- the text keeps the rules -----------------------------------------------------------------
 
 check: tidy lint

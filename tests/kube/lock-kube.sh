@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# lock-kube.sh VERSION DIR: writes DIR/go.mod and DIR/go.sum, from which build.sh builds Kubernetes VERSION.
+# lock-kube.sh VERSION DIR [PACKAGE...]: writes DIR/go.mod and DIR/go.sum, from which build.sh builds Kubernetes
+# VERSION. With packages, the lock is for the tests of these instead, for upstream/build.sh.
 #
 # Kubernetes asks for its own staging modules at version v0.0.0, which exists nowhere; replacing every one
 # of them by its published version is what lets k8s.io/kubernetes be built as a dependency.
@@ -10,9 +11,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
 . "$here/../lib.sh"
 
-[ $# -eq 2 ] || die "usage: lock-kube.sh VERSION DIR, for example: lock-kube.sh v1.37.2 modules/kube-v1.37.2"
+[ $# -ge 2 ] ||
+	die "usage: lock-kube.sh VERSION DIR [PACKAGE...], for example: lock-kube.sh v1.37.2 modules/kube-v1.37.2"
 version=$1
 dir=$2
+shift 2
 case $version in
 v1.[0-9]*.[0-9]*) ;;
 *) die "'$version' is not a Kubernetes version like v1.37.2" ;;
@@ -31,5 +34,9 @@ upstream=$(cd / && go mod download -json "k8s.io/kubernetes@$version" | sed -n '
 	sed -n "s#^\t\(k8s.io/[a-z-]*\) => ./staging/.*#\t\1 => \1 v0.${version#v1.}#p" "$upstream"
 	printf ')\n'
 } >go.mod
+if [ $# -gt 0 ]; then
+	go_fetch -test "$@"
+	exit
+fi
 go_fetch k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager \
 	k8s.io/kubernetes/cmd/kube-scheduler k8s.io/kubernetes/cmd/kubectl
