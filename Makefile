@@ -67,6 +67,7 @@ help:
 	@echo "make test-long  the same tests for hours; tests/long.sh names the knobs"
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
 	@echo "make bench      against etcd and kine (QUICK=1: 5 minutes, ROWS=put_1x1,get_*: some rows)"
+	@echo "make test-kube-upstream  Kubernetes' own tests on kedge and on etcd (ONLY=\"storage crd e2e\")"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
 	@echo "make test-san   every test with SAN=thread or SAN=address,undefined"
 	@echo "make fuzz       the fuzz targets, SECONDS=60 each, JOBS at a time"

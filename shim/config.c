@@ -2,6 +2,7 @@
 #include "shim/config.h"
 
 #include "shim/base/clock.h"
+#include "shim/base/limits.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -377,9 +378,21 @@ static bool load_environment(struct config *config, const struct flags_seen *see
 	return true;
 }
 
+/* As etcd: nothing above 0 means the default, and less than the minimum means the minimum. */
+static void adjust_progress_interval(struct config *config)
+{
+	if (config->watch_progress_interval_ns <= 0)
+		config->watch_progress_interval_ns = WATCH_PROGRESS_DEFAULT_NS;
+	if (config->watch_progress_interval_ns < WATCH_PROGRESS_MIN_NS) {
+		config->watch_progress_interval_ns = WATCH_PROGRESS_MIN_NS;
+		config->watch_progress_raised = true;
+	}
+}
+
 /* etcd's rules on what goes together. */
 static bool check(struct config *config, char *problem)
 {
+	adjust_progress_interval(config);
 	if (config->listen_was_set && !config->advertise_was_set)
 		return fail(problem,
 			    "--advertise-client-urls is required when --listen-client-urls "
@@ -390,8 +403,6 @@ static bool check(struct config *config, char *problem)
 	    strcmp(config->auto_compaction_mode, "revision") != 0)
 		return fail(problem, "--auto-compaction-mode=%s: say periodic or revision",
 			    config->auto_compaction_mode);
-	if (config->watch_progress_interval_ns < 100 * NS_PER_MS)
-		return fail(problem, "--watch-progress-notify-interval: at least 100ms");
 	if (!config->max_txn_ops || !config->max_request_bytes)
 		return fail(problem, "--max-txn-ops and --max-request-bytes must be above 0");
 	if (!config->cert_file[0] != !config->key_file[0])

@@ -31,6 +31,7 @@ struct config {
 	bool show_version;
 	bool advertise_was_set;
 	bool listen_was_set;
+	bool watch_progress_raised; /* --watch-progress-notify-interval was below the minimum */
 	char ignored[1024]; /* names of accepted options without a meaning here, for the log */
 };
 

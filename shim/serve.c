@@ -362,6 +362,8 @@ static void log_ready(const struct program *program)
 			 LOG_STRING("flags", program->config.ignored));
 	if (program->config.unsafe_no_fsync)
 		log_warn("--unsafe-no-fsync is set: a power cut loses acknowledged writes");
+	if (program->config.watch_progress_raised)
+		log_warn("--watch-progress-notify-interval is below 100ms: 100ms is used");
 	log_info("serving", LOG_STRING("version", KEDGE_VERSION),
 		 LOG_STRING("git-sha", version_build()),
 		 LOG_STRING("etcd-version", ETCD_API_VERSION),

@@ -38,6 +38,8 @@
 #define WATCH_OUTBOX_BYTES_MAX                                                                     \
 	(4 * MIB)		      /* events queued for one watch stream before it is BEHIND */
 #define WATCH_CONTROL_ITEMS_MAX 65536 /* created/cancelled/progress items queued for one stream */
+#define WATCH_PROGRESS_MIN_NS (100LL * 1000 * 1000)	       /* etcd's least time between two */
+#define WATCH_PROGRESS_DEFAULT_NS (600LL * 1000 * 1000 * 1000) /* etcd's, when none is asked for */
 #define CATCHUP_SLICE_BYTES (1 * MIB) /* history read at one go for one BEHIND watcher */
 #define CATCHUP_SLICE_ROWS 2000	      /* ... and rows looked at */
 #define WRITER_CHAIN_OPS_MAX 1024     /* writes of one loop turn that go to the writer together */

@@ -73,6 +73,23 @@ static void test_defaults_are_etcds(void **state)
 	assert_int_equal(f->config.watch_progress_interval_ns, INT64_C(600000000000));
 }
 
+static void test_a_progress_interval_is_adjusted_as_etcd_does(void **state)
+{
+	struct fixture *f = *state;
+	const char *zero[] = {"--watch-progress-notify-interval=0s", NULL};
+	const char *negative[] = {"--watch-progress-notify-interval=-1s", NULL};
+	const char *short_one[] = {"--watch-progress-notify-interval=1ms", NULL};
+
+	assert_true(load(f, (char **)zero, no_environment));
+	assert_int_equal(f->config.watch_progress_interval_ns, INT64_C(600000000000));
+	assert_true(load(f, (char **)negative, no_environment));
+	assert_int_equal(f->config.watch_progress_interval_ns, INT64_C(600000000000));
+	assert_false(f->config.watch_progress_raised);
+	assert_true(load(f, (char **)short_one, no_environment));
+	assert_int_equal(f->config.watch_progress_interval_ns, 100000000);
+	assert_true(f->config.watch_progress_raised);
+}
+
 static void test_flags_follow_gos_rules(void **state)
 {
 	struct fixture *f = *state;
@@ -241,6 +258,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_FIXTURE(test_defaults_are_etcds),
+		WITH_FIXTURE(test_a_progress_interval_is_adjusted_as_etcd_does),
 		WITH_FIXTURE(test_flags_follow_gos_rules),
 		WITH_FIXTURE(test_flags_of_raft_and_peers_are_accepted_and_named),
 		WITH_FIXTURE(test_variables_count_unless_a_flag_says_otherwise),
