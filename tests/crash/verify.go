@@ -191,7 +191,8 @@ func (d *load) checkLeases(ctx context.Context, c *grpc.ClientConn) error {
 		if e.granted && !e.gone && !e.revoking && now.Before(e.safeUntil) {
 			l.problem("lease %d (ttl %d) is lost", id, e.ttl)
 		}
-		e.gone = true
+		// One that ran out since the head was read has its last revision in the next round's history.
+		e.gone = e.gone || len(l.m.attached(id, l.m.head)) == 0
 	}
 	return nil
 }
