@@ -22,10 +22,10 @@
 #define META_BYTES_MAX (16 * MIB) /* siblings of one key with their bytes: ten full-sized ones */
 
 /* --- comparing sites -------------------------------------------------------------------------- */
-#define RECONCILE_KEYS_MAX 16777216	    /* of one range; keys apart they take 512 MB */
-#define RECONCILE_BRANCHES 16		    /* parts that an unequal range is cut into */
-#define RECONCILE_LEAF_KEYS 32		    /* a range with no more of them is sent as a list */
-#define RECONCILE_MESSAGE_BYTES (64 * KIB)  /* one message; what does not fit comes later */
-#define RECONCILE_KEY_BYTES_MAX (2 * MIB) /* above what a request may hold */
+#define RECONCILE_KEYS_MAX 16777216	   /* of one range; keys apart they take 512 MB */
+#define RECONCILE_BRANCHES 16		   /* parts that an unequal range is cut into */
+#define RECONCILE_LEAF_KEYS 32		   /* a range with no more of them is sent as a list */
+#define RECONCILE_MESSAGE_BYTES (64 * KIB) /* one message; what does not fit comes later */
+#define RECONCILE_KEY_BYTES_MAX (2 * MIB)  /* above what a request may hold */
 
 #endif
