@@ -148,18 +148,55 @@ int rename(const char *from, const char *to)
 	return DECIDED(call, syscall(SYS_rename, from, to));
 }
 
-static int sync_fd(int fd, long number)
+static bool path_of(int fd, char path[PATH_BYTES])
 {
-	struct tap_call call = {.op = TAP_SYNC};
-	char path[PATH_BYTES], link[64];
-	struct stat status;
+	char link[64];
 	ssize_t length;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	length = readlink(link, path, sizeof(path) - 1);
-	if (length < 0 || fstat(fd, &status))
+	length = readlink(link, path, PATH_BYTES - 1);
+	path[length > 0 ? length : 0] = 0;
+	return length >= 0;
+}
+
+#define PIECE_BYTES 4096
+
+/* The store's own; SQLite writes by pwrite64(), which its VFS tells of.  In pieces, as a disk may
+ * take them. */
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+	char path[PATH_BYTES];
+	size_t done = 0;
+
+	if (!path_of(fd, path))
+		return syscall(SYS_pwrite64, fd, data, size, offset);
+	while (done < size) {
+		const uint8_t *piece = (const uint8_t *)data + done;
+		size_t length = size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
+		off_t at = offset + (off_t)done;
+		struct tap_call call = {
+			.op = TAP_WRITE,
+			.path = path,
+			.offset = at,
+			.data = piece,
+			.size = length,
+		};
+
+		if (DECIDED(call, syscall(SYS_pwrite64, fd, piece, length, at)) < 0)
+			return done ? (ssize_t)done : -1;
+		done += length;
+	}
+	return (ssize_t)done;
+}
+
+static int sync_fd(int fd, long number)
+{
+	struct tap_call call = {.op = TAP_SYNC};
+	char path[PATH_BYTES];
+	struct stat status;
+
+	if (!path_of(fd, path) || fstat(fd, &status))
 		return (int)syscall(number, fd);
-	path[length] = 0;
 	call.path = path;
 	if (S_ISDIR(status.st_mode))
 		call.op = TAP_SYNC_FOLDER;
