@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/parts.sh
 
 part differential tests/differential/run.sh --requests "${DIFFERENTIAL_REQUESTS:-5000000}" --seed "${SEED:-1}"
+part fuzz tests/fuzz/run.sh --seconds "${FUZZ_SECONDS:-1800}" --jobs 2
 part power tests/disk/power.sh "${POWER_ROUNDS:-300}"
 part flips tests/disk/flips.sh "${FLIPS:-20000}"
 part faults tests/disk/faults.sh "${FAULTS_EVERY:-5}"

@@ -11,7 +11,7 @@ part commandline tests/commandline/run.sh
 part etcdctl tests/etcdctl/run.sh
 part conformance tests/conformance/run.sh
 part bench tests/bench/selftest.sh
-part fuzz tests/fuzz/run.sh --fresh --seconds 4 --jobs 2
+part fuzz tests/fuzz/run.sh --fresh --seconds 0 --jobs 2
 part differential tests/differential/run.sh --requests 50000
 part histories tests/histories/run.sh
 part crash tests/crash/run.sh
