@@ -21,6 +21,20 @@
 /* --- states of keys --------------------------------------------------------------------------- */
 #define META_BYTES_MAX (16 * MIB) /* siblings of one key with their bytes: ten full-sized ones */
 
+/* --- the engine ------------------------------------------------------------------------------- */
+#define CLAIMS_MAX 64	    /* comparisons under way at once, everywhere; of one key too */
+#define PEERS_MAX 4096	    /* sites that a site has ever talked to itself */
+#define POINTS_MAX 32	    /* remembered points of a peer's log; newest dense, then sparser */
+#define WINDOW_KEYS_MAX 128 /* some 2 ms of the receiver's writer */
+#define WINDOW_BYTES_DEFAULT (256 * KIB)
+#define WINDOWS_AHEAD_MAX 4	      /* sent and not acknowledged */
+#define PAGE_KEYS_MAX 128	      /* of a comparison: fetched and merged at a time */
+#define SESSION_LATE_KEYS_MAX 65536   /* merged from others meanwhile; more start it anew */
+#define CLOCK_STEPS_MAX 4096	      /* merges whose revisions a window may end at */
+#define WITNESS_LEASE_REVISIONS 10000 /* reserved at a time: one small file synced per so many */
+#define INCARNATION_JUMP 1000	      /* revisions, beyond what any peer has seen */
+#define KEY_ARENA_BYTES (64 * MIB)    /* of one key's merge: three states of META_BYTES_MAX */
+
 /* --- comparing sites -------------------------------------------------------------------------- */
 #define RECONCILE_KEYS_MAX 16777216	   /* of one range; keys apart they take 512 MB */
 #define RECONCILE_BRANCHES 16		   /* parts that an unequal range is cut into */

@@ -35,8 +35,8 @@ enum notice_kind {
 	NOTICE_SESSION_DONE,
 	NOTICE_BARRIER,
 	NOTICE_WILDCARD_RELAYED,
-	NOTICE_SIBLINGS,    /* a merge left siblings */
-	NOTICE_CLOSED,	    /* a write superseded siblings that its client never saw */
+	NOTICE_SIBLINGS, /* a merge left siblings */
+	NOTICE_CLOSED,	 /* a write superseded siblings that its client never saw */
 	NOTICE_UID_CONFLICT,
 	NOTICE_ADOPTED,
 	NOTICE_HELD, /* merged, but not shown: text says why */

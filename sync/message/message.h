@@ -69,6 +69,13 @@ struct hello {
 	bool is_hub;
 };
 
+/* A vector that counts for some keys alone: what a comparison of states that has not ended took over
+ * with them (docs/sync.md). */
+struct claim {
+	uint64_t id; /* random, the same at every site */
+	struct vector vector;
+};
+
 /* What one key is: the meta of its row beside its visible value (sync/merge/meta.h). */
 struct entry {
 	struct bytes key;
@@ -83,6 +90,8 @@ struct entry {
 	bool wildcard;
 	struct dot *touches;
 	size_t touch_count;
+	uint64_t *claims; /* by id, out of the message's table */
+	size_t claim_count;
 	int64_t revision; /* of the sender's newest transaction that touched it; groups those of one */
 };
 
@@ -100,6 +109,8 @@ struct window {
 	int64_t barrier;     /* cursors below it are invalid */
 	struct entry *entries;
 	size_t entry_count;
+	struct claim *claims;
+	size_t claim_count;
 };
 
 struct ack {
