@@ -15,6 +15,7 @@
 #include "shim/base/buffer.h"
 #include "shim/base/err.h"
 #include "sync/causal/vector.h"
+#include "sync/group.h"
 #include "sync/reconcile/sequence.h"
 
 #define SYNC_PROTOCOL 1 /* grows when an older site would misunderstand */
@@ -39,8 +40,6 @@ struct storage_versions {
 	struct bytes *api_versions;
 	size_t count;
 };
-
-enum group { GROUP_CORE, GROUP_EVENTS, GROUPS };
 
 /* The first message of each side, and again after a change of incarnation. */
 struct hello {
@@ -67,6 +66,8 @@ struct hello {
 	size_t key_id_count;
 	uint32_t window_bytes_max; /* of what the sender receives */
 	bool is_hub;
+	struct site *clouds; /* all hubs that the sender has heard of */
+	size_t cloud_count;
 };
 
 /* A vector that counts for some keys alone: what a comparison of states that has not ended took over
