@@ -54,7 +54,7 @@ enum err clock_step(struct node_clock *clock, enum group group, const struct clo
 /* Folds steps up to the revision. */
 enum err clock_fold(struct node_clock *clock, enum group group, int64_t revision);
 
-/* --- records of the store ------------------------------------------------------------------------ */
+/* --- records of the store ------------------------------------------------------------------- */
 
 enum err clock_put_step(struct apply *apply, enum group group, const struct clock_step *step);
 /* The base, and no step up to it. */

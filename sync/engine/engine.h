@@ -73,7 +73,7 @@ struct engine_config {
 	const struct rules *rules;
 	struct site cluster; /* sites of another cluster are refused */
 	bool is_hub;
-	bool star; /* all others hear of each other through this site alone, or this one has one peer */
+	bool star; /* all others hear of each other through this site alone, or it has one peer */
 	/* The witness file as it was found; empty: none.  disk: what changes when the database is
 	 * copied (its inode and device). */
 	struct bytes witness;
@@ -83,13 +83,13 @@ struct engine_config {
 	unsigned mistakes;	  /* tests only: see mistakes.h */
 };
 
-/* --- the stamper ------------------------------------------------------------------------------- */
+/* --- the stamper ---------------------------------------------------------------------------- */
 
 enum err stamper_new(const struct engine_config *config, struct stamper **ret_stamper);
 void stamper_free(struct stamper *stamper);
 struct store_stamp stamper_hook(struct stamper *stamper);
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------- */
 
 enum err engine_open(const struct engine_config *config, struct store *store,
 		     struct stamper *stamper, struct engine **ret_engine);
@@ -98,7 +98,7 @@ enum err engine_start(struct engine *engine);
 bool engine_is_ready(const struct engine *engine);
 void engine_close(struct engine *engine);
 
-/* --- input ------------------------------------------------------------------------------------- */
+/* --- input ---------------------------------------------------------------------------------- */
 
 /* A link is up or down; the peer lives from one to the other. */
 enum err engine_connected(struct engine *engine, struct engine_peer **ret_peer);
@@ -114,7 +114,7 @@ enum err engine_set_rules(struct engine *engine, const struct rules *rules);
 /* Starts a comparison of states with the peer now. */
 void engine_compare(struct engine *engine, struct engine_peer *peer);
 
-/* --- what it knows ------------------------------------------------------------------------------- */
+/* --- what it knows -------------------------------------------------------------------------- */
 
 struct actor engine_self(const struct engine *engine);
 /* The revision vector, own writes up to the published head included. */

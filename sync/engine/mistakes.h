@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mistakes.h - designs that were tried and are wrong, kept as switches, so that the simulator can be
- * seen finding each (docs/sync.md tells why each is wrong).  The daemon sets none.
+/* mistakes.h - designs that were tried and are wrong, kept as switches, so that the simulator can
+ * be seen finding each (docs/sync.md tells why each is wrong).  The daemon sets none.
  *
  * A release build knows none of them: mistake() is false unless SYNC_MISTAKES is defined. */
 #ifndef SYNC_ENGINE_MISTAKES_H
