@@ -42,4 +42,17 @@
 #define RECONCILE_MESSAGE_BYTES (64 * KIB) /* one message; what does not fit comes later */
 #define RECONCILE_KEY_BYTES_MAX (2 * MIB)  /* above what a request may hold */
 
+/* --- what sites say to each other ------------------------------------------------------------- */
+#define MESSAGE_BYTES_MAX (4 * MIB) /* one message; some seconds of a slow uplink */
+#define MESSAGE_ENTRIES_MAX 65536   /* of one window or page; real ones take 64 bytes at least */
+#define MESSAGE_TOUCHES_MAX 262144  /* and claims, of all entries of one window: 8 MiB decoded */
+#define MESSAGE_KEYS_MAX 65536	    /* asked for at a time */
+#define MESSAGE_RANGES_MAX 65536    /* of coverage, or let go; a scope by content is single keys */
+#define MESSAGE_POINTS_MAX 1024	    /* of a log; a newer site may remember more than POINTS_MAX */
+#define MESSAGE_VERSIONS_MAX 4096   /* prefixes; one a resource, and a cluster has some hundreds */
+#define MESSAGE_API_VERSIONS_MAX 64 /* of one prefix; resources have three at most */
+#define MESSAGE_KEY_IDS_MAX 1024    /* one for each key that an apiserver may decrypt with */
+#define MESSAGE_ARENA_BYTES_MAX (24 * MIB) /* decoded: entries, dots and actors, all at most */
+#define MESSAGE_TEXT_BYTES_MAX 4096	   /* for people */
+
 #endif

@@ -6,8 +6,12 @@
  *
  * Ownership: encoding borrows everything.  A decoded message is in the arena and points into the
  * bytes that were given, but for vectors, which own heap memory: message_fini().
- * Errors: MALFORMED for what no peer sends (sizes are checked before memory is taken), NOMEM (a
- * fault), REQUEST_TOO_LARGE when the encoded message would pass MESSAGE_BYTES_MAX.  Pure. */
+ * Errors: MALFORMED for what no peer sends, and for a kind or group that only a newer one knows
+ * (such grow SYNC_PROTOCOL); NOMEM (a fault); REQUEST_TOO_LARGE when the message would pass
+ * MESSAGE_BYTES_MAX or a count of sync/limits.h.  To encode what message_is_sound() refuses is a
+ * bug of the caller.
+ * Limits: sync/limits.h; sizes and counts are checked before memory is taken, of which decoding
+ * needs MESSAGE_ARENA_BYTES_MAX in the arena at most.  Pure. */
 #ifndef SYNC_MESSAGE_MESSAGE_H
 #define SYNC_MESSAGE_MESSAGE_H
 
@@ -70,8 +74,8 @@ struct hello {
 	size_t cloud_count;
 };
 
-/* A vector that counts for some keys alone: what a comparison of states that has not ended took over
- * with them (docs/sync.md). */
+/* A vector that counts for some keys alone: what a comparison of states that has not ended took
+ * over with them (docs/sync.md). */
 struct claim {
 	uint64_t id; /* random, the same at every site */
 	struct vector vector;
@@ -93,7 +97,7 @@ struct entry {
 	size_t touch_count;
 	uint64_t *claims; /* by id, out of the message's table */
 	size_t claim_count;
-	int64_t revision; /* of the sender's newest transaction that touched it; groups those of one */
+	int64_t revision; /* of the sender's newest transaction that touched it: those of one */
 };
 
 /* (from, to] of the sender's log, entries ascending by revision. */
@@ -130,7 +134,7 @@ struct retry { /* send again from the cursor */
 	int64_t cursor;
 };
 
-/* --- state mode: the asker compares its keys with the answerer's and fetches what differs -------- */
+/* --- state mode: the asker compares its keys with the answerer's, fetches what differs -------- */
 
 struct session_open {
 	uint64_t session; /* the asker's number */
@@ -185,6 +189,7 @@ enum refusal {
 	REFUSED_QUARANTINE, /* waits for a person's word */
 	REFUSED_SESSION,    /* no such session (any more) */
 	REFUSED_BUSY,
+	REFUSED_OTHER, /* only when read: a newer site's reason; its text says which */
 };
 
 struct refuse {
@@ -229,6 +234,11 @@ struct message {
 	} as;
 };
 
+/* What a peer may rely on: revisions in range, entries with a key and in order, ranges not empty,
+ * claims that are in the table. */
+bool message_is_sound(const struct message *message);
+
+/* Appends to the buffer. */
 enum err message_encode(const struct message *message, struct buffer *buffer);
 enum err message_decode(struct bytes bytes, struct arena *arena, struct message *ret_message);
 /* Ends the vectors of a message, decoded or built. */
