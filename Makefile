@@ -51,6 +51,10 @@ DISK_C := $(wildcard tests/disk/*.c)
 DISK_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out $(DISK_MAIN:%=tests/disk/%.c),$(DISK_C)))
 ALL_C += $(DISK_C)
 ALL_H += $(wildcard tests/disk/*.h)
+# The simulated disk: programs that link it have its VFS and its calls of libc.
+SIM_DISK := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/disk*.c))
+ALL_C += $(wildcard tests/sim/*.c)
+ALL_H += $(wildcard tests/sim/*.h)
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ALL_C += $(wildcard tests/fuzz/*.c)
 ALL_H += $(wildcard tests/fuzz/*.h)
@@ -113,6 +117,9 @@ $(OUT)/shim/version.o: $(GEN)/build_id.h
 FORCE:
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(OUT)/tests/unit/sim/%: $(OUT)/tests/unit/sim/%.o $(SIM_DISK) $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 LOAD_PARTS := load link wire stats slots watchers leases common
