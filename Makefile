@@ -17,7 +17,7 @@ OUT := build/$(VARIANT)
 GEN := build/gen
 
 CC ?= gcc
-PKGS := libuv libnghttp2 libssl libcrypto libprotobuf-c sqlite3 zlib yaml-0.1
+PKGS := libuv libnghttp2 libssl libcrypto libprotobuf-c sqlite3 zlib libzstd yaml-0.1
 # The first make on a fresh machine has no pkg-config yet; `make deps` installs it and starts anew.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lpthread -lm

@@ -3,7 +3,7 @@
 # Installs the Debian packages that building and testing need, or prints the command that would.
 set -eu
 packages="build-essential pkg-config git protobuf-c-compiler libprotobuf-c-dev libuv1-dev
-	libnghttp2-dev libssl-dev libsqlite3-dev zlib1g-dev libhttp-parser-dev libyaml-dev
+	libnghttp2-dev libssl-dev libsqlite3-dev zlib1g-dev libzstd-dev libhttp-parser-dev libyaml-dev
 	libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy curl openssl jq xxd python3"
 missing=
 for p in $packages; do

@@ -44,6 +44,7 @@
 
 /* --- what sites say to each other ------------------------------------------------------------- */
 #define MESSAGE_BYTES_MAX (4 * MIB) /* one message; some seconds of a slow uplink */
+#define VALUE_BYTES_MAX (4 * MIB)   /* made from a delta; what a message could carry whole */
 #define MESSAGE_ENTRIES_MAX 65536   /* of one window or page; real ones take 64 bytes at least */
 #define MESSAGE_TOUCHES_MAX 262144  /* and claims, of all entries of one window: 8 MiB decoded */
 #define MESSAGE_KEYS_MAX 65536	    /* asked for at a time */

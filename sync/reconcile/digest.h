@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* digest.h - BLAKE2b, cut to the length that is wanted.  Internal to sync/reconcile. */
+/* digest.h - BLAKE2b, cut to the length that is wanted.  Internal to sync. */
 #ifndef SYNC_RECONCILE_DIGEST_H
 #define SYNC_RECONCILE_DIGEST_H
 

@@ -3,8 +3,8 @@
 #include "sync/codec/object.h"
 #include "sync/limits.h"
 #include "tests/unit/sync/fake_object.h"
+#include "tests/unit/sync/stored.h"
 
-#include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #define ARENA_BYTES (256 * MIB)
-#define STORED "tests/unit/sync/stored.txt" /* made by stored.sh beside it */
 
 static int setup(void **state)
 {
@@ -139,42 +138,27 @@ static void test_random_objects_come_back_byte_for_byte(void **state)
 	}
 }
 
-static struct bytes decoded(const char *text, uint8_t *memory)
-{
-	size_t size = strlen(text);
-	int got = EVP_DecodeBlock(memory, (const unsigned char *)text, (int)size);
-
-	assert_true(got > 0);
-	/* It counts what only fills the last group as bytes. */
-	while (size && text[--size] == '=')
-		got--;
-	return bytes_of(memory, (size_t)got);
-}
-
 /* One object of every resource that a v1.37.2 control plane had stored. */
 static void test_objects_of_a_real_apiserver_come_back_byte_for_byte(void **state)
 {
 	/* Both have no uid, and belong to one site: they are never synced. */
 	static const char *const opaque[] = {"ranges", "peerserverleases"};
-	static char line[512 * KIB], resource[128];
-	static uint8_t memory[512 * KIB];
+	static struct stored stored;
 	unsigned formats[OBJECT_CBOR + 1] = {0};
-	FILE *file = fopen(STORED, "r");
 	struct arena *arena = *state;
+	struct bytes value;
 
-	assert_non_null(file);
-	while (fscanf(file, "%127s %524287s", resource, line) == 2) {
-		struct bytes value = decoded(line, memory);
+	while (stored_next(&stored, &value)) {
 		struct object object = split(arena, value);
-		bool expected = !strcmp(resource, opaque[0]) || !strcmp(resource, opaque[1]);
+		bool expected =
+			!strcmp(stored.resource, opaque[0]) || !strcmp(stored.resource, opaque[1]);
 
 		assert_gives_back(arena, &object, value);
 		if ((object.format == OBJECT_OPAQUE) != expected)
-			fail_msg("%s is%s opaque", resource, expected ? " not" : "");
+			fail_msg("%s is%s opaque", stored.resource, expected ? " not" : "");
 		formats[object.format]++;
 		again(arena);
 	}
-	fclose(file);
 	assert_true(formats[OBJECT_PROTO] >= 20 && formats[OBJECT_JSON] >= 3);
 }
 
