@@ -2,8 +2,8 @@
 #include "sync/codec/scalar.h"
 
 #include "api/reader.h"
-#include "shim/base/crc32c.h"
 #include "sync/codec/format.h"
+#include "sync/codec/peek.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,15 +11,6 @@
 #define NUMBER_BYTES 32
 #define GENERATION_TAG 0x38 /* field 7, varint */
 #define GENERATION BYTES_LITERAL("generation")
-
-static enum object_format format_of_layout(uint32_t layout)
-{
-	if (layout == crc32c(0, BYTES_LITERAL("p")))
-		return OBJECT_PROTO;
-	if (layout == crc32c(0, BYTES_LITERAL("j")))
-		return OBJECT_JSON;
-	return layout == crc32c(0, BYTES_LITERAL("c")) ? OBJECT_CBOR : OBJECT_OPAQUE;
-}
 
 /* A varint, or the seconds of a Timestamp. */
 static bool read_proto(struct bytes column, int64_t *ret_number)
@@ -90,7 +81,7 @@ bool scalar_read(const struct column_id *id, struct bytes column, int64_t *ret_n
 {
 	*ret_text = bytes_of(NULL, 0);
 	*ret_number = 0;
-	switch (format_of_layout(id->layout)) {
+	switch (peek_metadata_format(id)) {
 	case OBJECT_PROTO:
 		return read_proto(column, ret_number);
 	case OBJECT_JSON: /* "name": */
@@ -149,7 +140,7 @@ bool scalar_put_generation(const struct column_id *id, int64_t generation, struc
 			   struct bytes *ret_column)
 {
 	struct buffer buffer = BUFFER_INIT(NUMBER_BYTES * 2);
-	bool ok = put_number(&buffer, format_of_layout(id->layout), generation) &&
+	bool ok = put_number(&buffer, peek_metadata_format(id), generation) &&
 		  arena_copy(arena, buffer_bytes(&buffer), ret_column);
 
 	buffer_fini(&buffer);

@@ -11,7 +11,7 @@ struct pooled {
 };
 
 struct view {
-	const struct policy *policy;
+	struct judge judge;
 	struct arena *arena;
 	struct pooled *pool;
 	size_t pool_count;
@@ -42,14 +42,15 @@ static int compare_own(const struct column_id *id, struct bytes a, struct bytes 
 	return 0;
 }
 
-int sibling_compare(const struct policy *policy, const struct column_id *id,
-		    const struct sibling *a, const struct sibling *b)
+int sibling_compare(const struct judge *judge, const struct column_id *id, const struct sibling *a,
+		    const struct sibling *b)
 {
+	const struct policy *policy = judge->policy;
 	int order = compare_own(id, a->value, b->value);
 
 	if (!order && policy->rank)
-		order = policy->rank(policy->context, id, &a->dot.actor) -
-			policy->rank(policy->context, id, &b->dot.actor);
+		order = policy->rank(policy, &judge->facts, id, &a->dot.actor) -
+			policy->rank(policy, &judge->facts, id, &b->dot.actor);
 	if (!order)
 		order = a->stamp < b->stamp ? -1 : a->stamp > b->stamp;
 	return order ? order : dot_compare(&a->dot, &b->dot);
@@ -79,8 +80,7 @@ static int birth_compare(const struct policy *policy, const struct birth *a, con
 	int order = 0;
 
 	if (policy->rank_birth)
-		order = policy->rank_birth(policy->context, a) -
-			policy->rank_birth(policy->context, b);
+		order = policy->rank_birth(policy, a) - policy->rank_birth(policy, b);
 	if (!order)
 		order = compare_ages(a, b);
 	if (!order)
@@ -88,14 +88,33 @@ static int birth_compare(const struct policy *policy, const struct birth *a, con
 	return order ? order : -dot_compare(&a->dot, &b->dot);
 }
 
-static struct bytes best_uid(const struct state *state, const struct policy *policy)
+static const struct birth *best_birth(const struct state *state, const struct policy *policy)
 {
 	const struct birth *best = &state->births[0];
 
 	for (size_t i = 1; i < state->count; i++)
 		if (birth_compare(policy, &state->births[i], best) > 0)
 			best = &state->births[i];
-	return best->uid;
+	return best;
+}
+
+static bool is_settled(const struct state *state)
+{
+	for (size_t i = 0; i < state->births[0].count; i++)
+		if (state->births[0].cells[i].count > 1)
+			return false;
+	return state->count == 1;
+}
+
+enum err state_facts(const struct state *state, const struct policy *policy, struct arena *arena,
+		     struct facts *ret_facts)
+{
+	*ret_facts = (struct facts){0};
+	if (!policy->look || !state->count || is_settled(state))
+		return ERR_OK;
+	if (!policy->look(policy, state, best_birth(state, policy), arena, ret_facts))
+		return fault(ERR_NOMEM, "the facts of %zu births", state->count);
+	return ERR_OK;
 }
 
 /* --- columns ---------------------------------------------------------------------------------- */
@@ -151,7 +170,7 @@ static void choose(struct view *view, size_t from, size_t to)
 			siblings++;
 			if (generation)
 				count_generation(view, id, sibling);
-			if (!best || sibling_compare(view->policy, id, sibling, best) > 0)
+			if (!best || sibling_compare(&view->judge, id, sibling, best) > 0)
 				best = sibling;
 		}
 	if (is(id->field, "spec") && siblings - 1 > view->spec_extra)
@@ -199,13 +218,16 @@ static bool deletion_due(const struct view *view)
 enum err state_visible(const struct state *state, const struct policy *policy, struct arena *arena,
 		       struct visible *ret_visible)
 {
-	struct view view = {.policy = policy, .arena = arena};
+	struct view view = {.judge = {.policy = policy}, .arena = arena};
 	enum err e;
 
 	*ret_visible = (struct visible){0};
 	if (!state->count)
 		return ERR_OK;
-	ret_visible->uid = best_uid(state, policy);
+	e = state_facts(state, policy, arena, &view.judge.facts);
+	if (e)
+		return e;
+	ret_visible->uid = best_birth(state, policy)->uid;
 	if (!fill_pool(&view, state, ret_visible->uid))
 		return fault(ERR_NOMEM, "the view of %zu births", state->count);
 	for (size_t from = 0, to; from < view.pool_count; from = to) {

@@ -18,13 +18,30 @@
 
 #include "sync/merge/state.h"
 
+/* What a policy finds in the state itself before it ranks anybody; the policy alone reads it. */
+struct facts {
+	struct site creator; /* of the birth that is shown */
+	bool has_home;
+	struct site home;
+	bool has_owner;
+	int owner; /* the policy's number for it */
+	struct site owner_site;
+};
+
 struct policy {
 	const void *context;
+	/* Called once for each view of a state in which there is something to choose; best is the
+	 * birth whose uid is shown.  ret_facts is zeroed.  false: the arena is full.  NULL: there
+	 * are no facts. */
+	bool (*look)(const struct policy *policy, const struct state *state,
+		     const struct birth *best, struct arena *arena, struct facts *ret_facts);
 	/* Higher ranks win; equal ones leave it to the stamp.  NULL: all are equal. */
-	int (*rank)(const void *context, const struct column_id *id, const struct actor *actor);
+	int (*rank)(const struct policy *policy, const struct facts *facts,
+		    const struct column_id *id, const struct actor *actor);
 	/* The same for whole objects of one name with different uids. */
-	int (*rank_birth)(const void *context, const struct birth *birth);
+	int (*rank_birth)(const struct policy *policy, const struct birth *birth);
 	bool update_wins; /* for writes: see state.h */
+	bool atomic;	  /* all columns from one write; a write writes all of them */
 };
 
 struct visible {
@@ -39,9 +56,19 @@ struct visible {
 enum err state_visible(const struct state *state, const struct policy *policy, struct arena *arena,
 		       struct visible *ret_visible);
 
+/* What a policy looks at (zeroed where there is nothing to choose). */
+enum err state_facts(const struct state *state, const struct policy *policy, struct arena *arena,
+		     struct facts *ret_facts);
+
+/* A policy and what it found. */
+struct judge {
+	const struct policy *policy;
+	struct facts facts;
+};
+
 /* > 0 when sibling a is shown rather than b. */
-int sibling_compare(const struct policy *policy, const struct column_id *id,
-		    const struct sibling *a, const struct sibling *b);
+int sibling_compare(const struct judge *judge, const struct column_id *id, const struct sibling *a,
+		    const struct sibling *b);
 
 /* --- a client's write ------------------------------------------------------------------------- */
 

@@ -106,18 +106,20 @@ static struct actor actor_of(unsigned site)
 	return actor;
 }
 
-static int rank(const void *context, const struct column_id *id, const struct actor *actor)
+static int rank(const struct policy *policy, const struct facts *facts, const struct column_id *id,
+		const struct actor *actor)
 {
-	const struct world *world = context;
+	const struct world *world = policy->context;
 
+	(void)facts;
 	if (bytes_equal(id->field, BYTES_LITERAL("spec")))
 		return (int)((actor->site.bytes[0] + world->rule) % 3);
 	return 0;
 }
 
-static int rank_birth(const void *context, const struct birth *birth)
+static int rank_birth(const struct policy *policy, const struct birth *birth)
 {
-	const struct world *world = context;
+	const struct world *world = policy->context;
 
 	return world->rule % 2 ? birth->dot.actor.site.bytes[0] == 1 : 0;
 }
@@ -419,7 +421,7 @@ static void world_open(struct world *world)
 	world->events = calloc(STEPS * SITES + 1, sizeof(*world->events));
 	world->kind = fake_kinds[random_below(FAKE_KINDS)];
 	world->rule = random_below(6);
-	world->policy = (struct policy){world, rank, rank_birth, false};
+	world->policy = (struct policy){.context = world, .rank = rank, .rank_birth = rank_birth};
 }
 
 static void world_close(struct world *world)
@@ -588,10 +590,11 @@ static void test_changes_of_different_columns_are_both_kept(void **state)
 	assert_shows(small, 1, OBJECT("\"labels\":{\"b\":\"2\"},", ",\"spec\":2,\"status\":2"));
 }
 
-static int first_site_wins(const void *context, const struct column_id *id,
-			   const struct actor *actor)
+static int first_site_wins(const struct policy *policy, const struct facts *facts,
+			   const struct column_id *id, const struct actor *actor)
 {
-	(void)context;
+	(void)policy;
+	(void)facts;
 	(void)id;
 	return -actor->site.bytes[0];
 }
