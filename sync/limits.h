@@ -21,6 +21,15 @@
 /* --- states of keys --------------------------------------------------------------------------- */
 #define META_BYTES_MAX (16 * MIB) /* siblings of one key with their bytes: ten full-sized ones */
 
+/* --- rules ------------------------------------------------------------------------------------ */
+#define RULES_HASH_BYTES 16
+#define RULES_FILE_BYTES_MAX (256 * KIB) /* some thousand rows, written by hand */
+#define RULES_ROWS_MAX 512		 /* each key is compared with all of them: 1 us */
+#define RULES_COLUMNS_MAX 32		 /* of one row */
+#define RULES_NAMESPACES_MAX 4096	 /* of one file */
+#define RULES_TEXT_BYTES_MAX 1024	 /* a pattern, a name, a reason */
+#define RULES_ARENA_BYTES (16 * MIB)	 /* a table with all of that */
+
 /* --- the engine ------------------------------------------------------------------------------- */
 #define CLAIMS_MAX 64	    /* comparisons under way at once, everywhere; of one key too */
 #define PEERS_MAX 4096	    /* sites that a site has ever talked to itself */

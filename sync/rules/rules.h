@@ -23,6 +23,7 @@
 #ifndef SYNC_RULES_RULES_H
 #define SYNC_RULES_RULES_H
 
+#include "sync/group.h"
 #include "sync/merge/visible.h"
 
 enum rules_profile { PROFILE_TWIN, PROFILE_SHARED };
@@ -30,8 +31,6 @@ enum rules_profile { PROFILE_TWIN, PROFILE_SHARED };
 enum rules_flow { FLOW_NEVER, FLOW_UP, FLOW_DOWN, FLOW_BOTH }; /* up: from a site to the cloud */
 
 enum rules_existence { EXISTENCE_DELETE_WINS, EXISTENCE_UPDATE_WINS };
-
-enum rules_group { GROUP_CORE, GROUP_EVENTS }; /* each has its own cursor and revision vector */
 
 /* Where an object is at home, when no namespace says so. */
 enum rules_home {
@@ -63,7 +62,7 @@ struct rule {
 	struct bytes pattern; /* below the registry: "configmaps/" */
 	enum rules_flow flow;
 	enum rules_existence existence;
-	enum rules_group group;
+	enum group group;
 	enum rules_home home;
 	enum rules_winner identity; /* whose object, when one name has several uids */
 	bool guarded;		    /* deletes take much along: count them against the breaker */
@@ -82,7 +81,6 @@ struct rule {
 struct rules;
 
 #define RULES_PROBLEM_BYTES 512
-#define RULES_HASH_BYTES 16
 
 enum err rules_builtin(enum rules_profile profile, struct rules **ret_rules);
 /* A file's contents. */
