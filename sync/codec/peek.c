@@ -84,3 +84,27 @@ enum err peek_column(const struct peek *peek, const struct column *column, struc
 	}
 	return ERR_OK;
 }
+
+enum err peek_entry(enum object_format name, struct bytes column, struct arena *arena,
+		    struct bytes *ret_text)
+{
+	const struct format *format = format_of(name);
+	struct work work = {.arena = arena};
+	struct peek value = {name, "", 2}; /* an entry is a message of key and value */
+	struct column entry = {.id = {.part = PART_ENTRY}, .bytes = column};
+	struct peeked peeked = {0};
+	enum err e;
+
+	*ret_text = bytes_of(NULL, 0);
+	if (name == OBJECT_PROTO) {
+		e = peek_column(&value, &entry, arena, &peeked);
+		*ret_text = peeked.text;
+		return e;
+	}
+	if (!format || !unwrap(&work, format, column, &column))
+		return work.no_memory ? fault(ERR_NOMEM, "an entry of %zu bytes", column.size)
+				      : ERR_OK;
+	if (!format->read_text(column, ret_text))
+		*ret_text = bytes_of(NULL, 0);
+	return ERR_OK;
+}

@@ -28,4 +28,8 @@ enum object_format peek_metadata_format(const struct column_id *id);
 enum err peek_column(const struct peek *peek, const struct column *column, struct arena *arena,
 		     struct peeked *ret_peeked);
 
+/* The text of a map's entry; empty where it is none. */
+enum err peek_entry(enum object_format format, struct bytes column, struct arena *arena,
+		    struct bytes *ret_text);
+
 #endif

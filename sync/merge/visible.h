@@ -23,7 +23,6 @@ struct facts {
 	struct site creator; /* of the birth that is shown */
 	bool has_home;
 	struct site home;
-	bool has_owner;
 	int owner; /* the policy's number for it */
 	struct site owner_site;
 };
@@ -31,10 +30,9 @@ struct facts {
 struct policy {
 	const void *context;
 	/* Called once for each view of a state in which there is something to choose; best is the
-	 * birth whose uid is shown.  ret_facts is zeroed.  false: the arena is full.  NULL: there
-	 * are no facts. */
-	bool (*look)(const struct policy *policy, const struct state *state,
-		     const struct birth *best, struct arena *arena, struct facts *ret_facts);
+	 * birth whose uid is shown.  ret_facts is zeroed.  NULL: there are no facts. */
+	enum err (*look)(const struct policy *policy, const struct state *state,
+			 const struct birth *best, struct arena *arena, struct facts *ret_facts);
 	/* Higher ranks win; equal ones leave it to the stamp.  NULL: all are equal. */
 	int (*rank)(const struct policy *policy, const struct facts *facts,
 		    const struct column_id *id, const struct actor *actor);
@@ -55,6 +53,9 @@ struct visible {
 
 enum err state_visible(const struct state *state, const struct policy *policy, struct arena *arena,
 		       struct visible *ret_visible);
+
+/* The birth whose object is shown; the state has one. */
+const struct birth *state_shown_birth(const struct state *state, const struct policy *policy);
 
 /* What a policy looks at (zeroed where there is nothing to choose). */
 enum err state_facts(const struct state *state, const struct policy *policy, struct arena *arena,

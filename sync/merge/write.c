@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sync/merge/visible.h"
+#include "sync/merge/view.h"
 
 struct writing {
 	const struct write *write;
@@ -76,7 +76,24 @@ static const struct cell *kept_cell(struct writing *writing, const struct birth 
 	return cell;
 }
 
-static enum err update(struct writing *writing, const struct birth *birth, bool everything,
+enum extent { EXTENT_CHANGED, EXTENT_ATOMIC, EXTENT_EVERYTHING };
+
+/* Two owners may be shown as one, so that more than siblings decides what is seen. */
+static bool has_owners(const struct object *object)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < object->count; i++)
+		count += is_metadata(&object->columns[i].id, "ownerReferences");
+	return count > 1;
+}
+
+static bool may_keep(enum extent extent, const struct column_id *id)
+{
+	return extent == EXTENT_CHANGED || (extent == EXTENT_ATOMIC && column_is_apart(id));
+}
+
+static enum err update(struct writing *writing, const struct birth *birth, enum extent extent,
 		       struct state *ret_state)
 {
 	const struct write *write = writing->write;
@@ -88,9 +105,11 @@ static enum err update(struct writing *writing, const struct birth *birth, bool 
 		return e;
 	born = &ret_state->births[0];
 	born->dot = birth->dot;
-	writing->plain = true;
-	for (size_t i = 0; i < born->count && !everything; i++) {
-		const struct cell *kept = kept_cell(writing, birth, &writing->new.columns[i]);
+	writing->plain = !has_owners(&writing->new);
+	for (size_t i = 0; i < born->count; i++) {
+		const struct column *column = &writing->new.columns[i];
+		const struct cell *kept =
+			may_keep(extent, &column->id) ? kept_cell(writing, birth, column) : NULL;
 
 		if (kept)
 			born->cells[i] = *kept;
@@ -129,10 +148,10 @@ enum err state_write(const struct write *write, const struct policy *policy, str
 	if (!write->old_present || !birth || policy->update_wins ||
 	    !bytes_equal(writing.old.uid, writing.new.uid))
 		return state_create(&writing.new, &write->dot, write->stamp, arena, ret_state);
-	e = update(&writing, birth, false, ret_state);
+	e = update(&writing, birth, policy->atomic ? EXTENT_ATOMIC : EXTENT_CHANGED, ret_state);
 	if (!e && !writing.plain)
 		e = shows(&writing, policy, ret_state, &shown);
 	if (!e && !shown)
-		e = update(&writing, birth, true, ret_state);
+		e = update(&writing, birth, EXTENT_EVERYTHING, ret_state);
 	return e;
 }
