@@ -93,7 +93,7 @@ const struct rule *rules_find(const struct rules *rules, struct bytes key);
 
 /* Tables that decide alike hash alike, whatever their files look like: order, comments and reasons
  * do not count, and rows that say what the row behind them says neither. */
-void rules_hash(const struct rules *rules, uint8_t ret_hash[RULES_HASH_BYTES]);
+enum err rules_hash(const struct rules *rules, uint8_t ret_hash[RULES_HASH_BYTES]);
 
 /* The row of a key for people: where it came from, what it does, who wins what, and why. */
 bool rules_explain(const struct rules *rules, struct bytes key, struct buffer *buffer);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* twin.c - the table of the profile twin: the site is a whole cluster with all controllers, the
+ * cloud has the same objects once more, served by an apiserver without controllers.
+ *
+ * So everything travels both ways but what an apiserver keeps for itself: both apiservers run on
+ * what seems to be one cluster, and each writes its own.  Where both sides wrote, who created the
+ * object has authority, or the home of its namespace where one is named; what is observed (status,
+ * bindings) is the site's, for there the controllers are. */
+#include "sync/rules/internal.h"
+
+const struct built_in_row rules_twin_rows[] = {
+	{.pattern = "*",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "status=site *=creator",
+	 .why = "people edit on both sides; controllers, which write status, run at the site "
+		"alone. Objects that both apiservers made at their start take the site's identity"},
+
+	/* What each apiserver keeps for itself. */
+	{.pattern = "masterleases", .why = "addresses of this site's apiservers"},
+	{.pattern = "peerserverleases", .why = "addresses of this site's apiservers"},
+	{.pattern = "leases",
+	 .why = "leader election: each side must have its own leader, and an apiserver's "
+		"identity is its own"},
+	{.pattern = "leases/kube-node-lease",
+	 .flow = FLOW_UP,
+	 .home = HOME_NODE,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .coalesce_s = 10,
+	 .why = "heartbeats of nodes: the cloud shows them, a kubelet writes them"},
+	{.pattern = "leasecandidates",
+	 .why = "leader election: each side must have its own leader"},
+	{.pattern = "ranges",
+	 .why = "bitmaps of addresses and ports that one apiserver hands out and repairs; merged "
+		"they give one address twice"},
+	{.pattern = "ipaddresses",
+	 .why = "each apiserver makes them anew for the Services that it sees"},
+	{.pattern = "servicecidrs", .why = "each apiserver makes its own at its start"},
+	{.pattern = "services/specs/default/kubernetes", .why = "the side's own apiserver"},
+	{.pattern = "services/endpoints/default/kubernetes", .why = "the side's own apiserver"},
+	{.pattern = "endpointslices/default/kubernetes", .why = "the side's own apiserver"},
+	{.pattern = "apiregistration.k8s.io/apiservices",
+	 .why = "registered by each apiserver; their availability is local"},
+	{.pattern = "flowschemas", .why = "each apiserver makes and mends its own"},
+	{.pattern = "prioritylevelconfigurations", .why = "each apiserver makes and mends its own"},
+	{.pattern = "storageversions", .why = "describe this store"},
+	{.pattern = "storageversionmigrations", .why = "rewrite this store"},
+	{.pattern = "certificatesigningrequests", .why = "signed and approved at the site"},
+	{.pattern = "podcertificaterequests", .why = "signed at the site"},
+	{.pattern = "configmaps/kube-system/extension-apiserver-authentication",
+	 .why = "certificate authorities of this side's apiserver"},
+	{.pattern = "configmaps/kube-system/kube-apiserver-legacy-service-account-token-tracking",
+	 .why = "each apiserver notes when it began"},
+	{.pattern = "configmaps/*/kube-root-ca.crt",
+	 .why = "the site's controllers publish them; they name the authority of the apiserver "
+		"that pods reach"},
+	{.pattern = "configmaps/kube-public/cluster-info",
+	 .why = "address and authority of the side's own apiserver"},
+
+	/* What the site knows better. */
+	{.pattern = "events",
+	 .flow = FLOW_UP,
+	 .group = GROUP_EVENTS,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .why = "many, short-lived, each written by one: they travel apart and may be dropped"},
+	{.pattern = "namespaces",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "status=site *=creator",
+	 .guarded = true,
+	 .why = "a namespace takes all that is in it along when it goes"},
+	{.pattern = "apiextensions.k8s.io/customresourcedefinitions",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "status=site *=creator",
+	 .guarded = true,
+	 .why = "a definition takes all custom resources along when it goes; each apiserver keeps "
+		"its conditions, stored versions are joined"},
+	{.pattern = "minions",
+	 .flow = FLOW_BOTH,
+	 .existence = EXISTENCE_UPDATE_WINS,
+	 .home = HOME_NODE,
+	 .identity = WINNER_SITE,
+	 .winners = "status=site *=creator",
+	 .why = "a node whose kubelet still reports stays, whatever was deleted while it was cut "
+		"off; taints are kept one by one"},
+	{.pattern = "pods",
+	 .flow = FLOW_BOTH,
+	 .home = HOME_POD,
+	 .identity = WINNER_SITE,
+	 .winners = "spec=site status=site *=creator",
+	 .why = "scheduler and kubelets are at the site: a binding is never undone"},
+	{.pattern = "persistentvolumes",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .atomic = true,
+	 .why = "binding is a handshake of two objects: never mix fields of two writes"},
+	{.pattern = "persistentvolumeclaims",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .atomic = true,
+	 .why = "binding is a handshake of two objects: never mix fields of two writes"},
+	{.pattern = "volumeattachments",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .atomic = true,
+	 .why = "attaching is a handshake of two objects: never mix fields of two writes"},
+	{.pattern = "resourceclaims",
+	 .flow = FLOW_BOTH,
+	 .identity = WINNER_SITE,
+	 .winners = "*=site",
+	 .atomic = true,
+	 .why = "allocation is a handshake of two objects: never mix fields of two writes"},
+};
+
+const size_t rules_twin_count = sizeof(rules_twin_rows) / sizeof(*rules_twin_rows);
