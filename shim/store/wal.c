@@ -18,6 +18,8 @@
 #define WAL_HEADER_BYTES 32
 #define FRAME_HEADER_BYTES 24
 #define FRAME_BYTES (FRAME_HEADER_BYTES + DB_PAGE_BYTES)
+#define SECTOR_BYTES 512 /* the least that a disk writes as one */
+#define SALT_OFFSET 8	 /* in a frame's header; before it page number and size after commit */
 
 struct sum {
 	uint32_t a, b;
@@ -85,12 +87,27 @@ static enum err is_damaged(const struct walk *walk, char *problem)
 		walk->path, (long long)walk->damaged_frame);
 }
 
+static off_t frame_offset(int64_t number)
+{
+	return WAL_HEADER_BYTES + (number - 1) * FRAME_BYTES;
+}
+
+/* After a power cut a header that lies across two sectors may have its salts from this round and
+ * what is before them from an earlier one.  Then only the checksum tells whether the frame is a
+ * commit: a bit that flipped in such a frame, one of 64, goes unnoticed if it is the last commit
+ * but one. */
+static bool may_be_torn(int64_t number)
+{
+	return (frame_offset(number) + SALT_OFFSET) % SECTOR_BYTES == 0;
+}
+
 /* False where the WAL has no (more) frames of its own: those of earlier rounds have other salts. */
 static bool look_at(struct walk *walk, int64_t number, const uint8_t *frame)
 {
 	struct sum stored = sum_stored(frame + 16);
-	bool is_own = !memcmp(frame + 8, walk->salt, sizeof(walk->salt));
+	bool is_own = !memcmp(frame + SALT_OFFSET, walk->salt, sizeof(walk->salt));
 	bool follows = is_own && sum_equal(frame_sum(walk, walk->stored, frame), stored);
+	bool says_commit = is_own && load_be32(frame) && load_be32(frame + 4);
 
 	if (walk->damaged_frame && walk->after_commit && follows)
 		return true;
@@ -100,7 +117,7 @@ static bool look_at(struct walk *walk, int64_t number, const uint8_t *frame)
 			walk->damaged_frame = number;
 	}
 	walk->stored = stored;
-	walk->after_commit = is_own && load_be32(frame) && load_be32(frame + 4);
+	walk->after_commit = says_commit && (follows || !may_be_torn(number));
 	return false;
 }
 
@@ -108,12 +125,11 @@ static enum err walk_frames(struct walk *walk, char *problem)
 {
 	uint8_t frame[FRAME_BYTES];
 	int64_t number = 1;
-	off_t offset = WAL_HEADER_BYTES;
 
-	while (pread(walk->fd, frame, sizeof(frame), offset) == (ssize_t)sizeof(frame)) {
+	while (pread(walk->fd, frame, sizeof(frame), frame_offset(number)) ==
+	       (ssize_t)sizeof(frame)) {
 		if (look_at(walk, number, frame))
 			return is_damaged(walk, problem);
-		offset += FRAME_BYTES;
 		number++;
 	}
 	return ERR_OK;
