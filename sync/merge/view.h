@@ -44,6 +44,10 @@ static inline bool is_metadata(const struct column_id *id, const char *sub)
 	return is(id->field, "metadata") && is(id->sub, sub);
 }
 
+/* The chosen columns of all births of this uid. */
+enum err view_make(const struct state *state, const struct policy *policy, struct bytes uid,
+		   struct arena *arena, struct view *ret_view);
+
 /* --- lead.c ----------------------------------------------------------------------------------- */
 
 /* Chooses the type and the spec, which others follow.  false: the arena is full. */

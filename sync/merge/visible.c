@@ -122,27 +122,38 @@ static bool deletion_due(const struct view *view)
 	return terminating;
 }
 
+enum err view_make(const struct state *state, const struct policy *policy, struct bytes uid,
+		   struct arena *arena, struct view *ret_view)
+{
+	struct view view = {.judge = {.policy = policy}, .arena = arena};
+	enum err e = state_facts(state, policy, arena, &view.judge.facts);
+
+	if (e)
+		return e;
+	if (!fill_pool(&view, state, uid) || !view_find_leads(&view))
+		return fault(ERR_NOMEM, "the view of %zu births", state->count);
+	choose_all(&view);
+	e = view_settle_owners(&view);
+	if (!e && !raise_generation(&view))
+		return fault(ERR_NOMEM, "a generation");
+	if (!e)
+		*ret_view = view;
+	return e;
+}
+
 enum err state_visible(const struct state *state, const struct policy *policy, struct arena *arena,
 		       struct visible *ret_visible)
 {
-	struct view view = {.judge = {.policy = policy}, .arena = arena};
+	struct view view;
 	enum err e;
 
 	*ret_visible = (struct visible){0};
 	if (!state->count)
 		return ERR_OK;
-	e = state_facts(state, policy, arena, &view.judge.facts);
-	if (e)
-		return e;
 	ret_visible->uid = state_shown_birth(state, policy)->uid;
-	if (!fill_pool(&view, state, ret_visible->uid) || !view_find_leads(&view))
-		return fault(ERR_NOMEM, "the view of %zu births", state->count);
-	choose_all(&view);
-	e = view_settle_owners(&view);
+	e = view_make(state, policy, ret_visible->uid, arena, &view);
 	if (e)
 		return e;
-	if (!raise_generation(&view))
-		return fault(ERR_NOMEM, "a generation");
 	e = object_splice(view.columns, view.count, arena, &ret_visible->value);
 	if (e == ERR_MALFORMED)
 		return ERR_OK;

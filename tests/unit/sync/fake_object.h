@@ -10,7 +10,7 @@
 
 #include <assert.h>
 
-enum node_type { NODE_TEXT, NODE_NUMBER, NODE_STRUCT, NODE_MAP, NODE_LIST };
+enum node_type { NODE_TEXT, NODE_NUMBER, NODE_TRUE, NODE_STRUCT, NODE_MAP, NODE_LIST };
 
 struct node {
 	char name[28];
@@ -96,6 +96,18 @@ static inline void fake_list(struct node *parent, const char *name, unsigned num
 	}
 }
 
+/* To some elements of the list added last, if one was. */
+static inline void fake_more(struct node *parent, size_t before, const char *name, unsigned number,
+			     enum node_type type)
+{
+	for (size_t i = 0; parent->count > before && i < parent->children[before].count; i++)
+		if (!random_below(3))
+			snprintf(fake_child(&parent->children[before].children[i], name, number,
+					    type)
+					 ->text,
+				 sizeof parent->text, "status");
+}
+
 static inline void fake_metadata(struct node *object)
 {
 	static const char *const owner[] = {"kind", "name", "uid"};
@@ -126,11 +138,17 @@ static inline void fake_metadata(struct node *object)
 			memcpy(element->children[2].text, element->children[0].text,
 			       sizeof element->children[2].text);
 		}
+		fake_more(metadata, before, "controller", 6, NODE_TRUE);
 	}
 	fake_list(metadata, "finalizers", 14, NULL, NULL, 0);
 	if (random_below(4) == 0)
 		fake_text(metadata, "zNewField", 16);
-	fake_list(metadata, "managedFields", 17, managed, managed_numbers, 3);
+	{
+		size_t before = metadata->count;
+
+		fake_list(metadata, "managedFields", 17, managed, managed_numbers, 3);
+		fake_more(metadata, before, "subresource", 8, NODE_TEXT);
+	}
 }
 
 static inline void fake_conditions(struct node *status, unsigned number)
@@ -253,6 +271,10 @@ static inline void fake_proto(const struct node *node, unsigned number, struct b
 		fake_varint(buffer, number << 3);
 		fake_put(buffer, node->text, 1);
 		break;
+	case NODE_TRUE:
+		fake_varint(buffer, number << 3);
+		fake_put(buffer, "\1", 1);
+		break;
 	case NODE_STRUCT:
 		fake_proto_inside(node, &inside);
 		fake_run(buffer, number, buffer_bytes(&inside));
@@ -307,6 +329,10 @@ static inline void fake_json(const struct node *node, enum encoding encoding, st
 		buffer_append_format(buffer, node->type == NODE_TEXT ? "\"%s\"" : "%s", node->text);
 		return;
 	}
+	if (node->type == NODE_TRUE) {
+		fake_put(buffer, "true", 4);
+		return;
+	}
 	assert(node->count <= 64);
 	fake_sorted(node, encoding, order);
 	fake_put(buffer, node->type == NODE_LIST ? "[" : "{", 1);
@@ -341,6 +367,10 @@ static inline void fake_cbor(const struct node *node, struct buffer *buffer)
 	if (node->type == NODE_TEXT) {
 		fake_cbor_head(buffer, 2, strlen(node->text));
 		fake_put(buffer, node->text, strlen(node->text));
+		return;
+	}
+	if (node->type == NODE_TRUE) {
+		fake_put(buffer, "\xf5", 1);
 		return;
 	}
 	assert(node->count <= 64);

@@ -12,10 +12,10 @@
 
 #include <cmocka.h>
 
-#define SITES 3
+#include "tests/unit/sync/small_sites.h"
+
 #define STEPS 24 /* of each run */
 #define ITEMS_MAX 8192
-#define ARENA_BYTES (512 * 1024 * 1024)
 
 /* --- the oracle ------------------------------------------------------------------------------- */
 
@@ -98,22 +98,27 @@ static unsigned add_item(struct world *world, unsigned event, unsigned birth_eve
 
 /* --- sites ------------------------------------------------------------------------------------ */
 
-static struct actor actor_of(unsigned site)
+/* Something that any write may change: how many values there are. */
+static enum err look(const struct policy *policy, const struct state *state,
+		     const struct birth *best, struct arena *arena, struct facts *ret_facts)
 {
-	struct actor actor = {.incarnation = 1};
-
-	actor.site.bytes[0] = (uint8_t)site;
-	return actor;
+	(void)policy;
+	(void)arena;
+	ret_facts->creator = best->dot.actor.site;
+	for (size_t i = 0; i < state->count; i++)
+		for (size_t j = 0; j < state->births[i].count; j++)
+			ret_facts->owner += (int)state->births[i].cells[j].count;
+	return ERR_OK;
 }
 
 static int rank(const struct policy *policy, const struct facts *facts, const struct column_id *id,
 		const struct actor *actor)
 {
 	const struct world *world = policy->context;
+	unsigned shift = world->rule + (unsigned)facts->owner + facts->creator.bytes[0];
 
-	(void)facts;
-	if (bytes_equal(id->field, BYTES_LITERAL("spec")))
-		return (int)((actor->site.bytes[0] + world->rule) % 3);
+	if (world->policy.atomic || bytes_equal(id->field, BYTES_LITERAL("spec")))
+		return (int)((actor->site.bytes[0] + shift) % 3);
 	return 0;
 }
 
@@ -189,6 +194,15 @@ static struct bytes changed_value(struct world *world, struct bytes old_value)
 	return value;
 }
 
+/* What an atomic write leaves as it is: a deletion is not undone by whoever wins the rest. */
+static bool is_apart(const struct column_id *id)
+{
+	return bytes_equal(id->field, BYTES_LITERAL("metadata")) &&
+	       (bytes_equal(id->sub, BYTES_LITERAL("finalizers")) ||
+		bytes_equal(id->sub, BYTES_LITERAL("deletionTimestamp")) ||
+		bytes_equal(id->sub, BYTES_LITERAL("deletionGracePeriodSeconds")));
+}
+
 static void oracle_write(struct world *world, unsigned site, const struct write *write)
 {
 	unsigned event = world->event_count - 1, births[2] = {0, 0}, birth_count = 0;
@@ -220,6 +234,7 @@ static void oracle_write(struct world *world, unsigned site, const struct write 
 		for (size_t j = 0; j < old.count && !fresh; j++)
 			same |= column_id_equal(&old.columns[j].id, &column->id) &&
 				bytes_equal(old.columns[j].bytes, column->bytes);
+		same &= !world->policy.atomic || is_apart(&column->id);
 		for (unsigned n = 0; n < world->item_count && same; n++)
 			there |= world->items[n].birth_event == births[0] &&
 				 alive(world, site, n) &&
@@ -293,7 +308,6 @@ static void write_at(struct world *world, unsigned site)
 	if (!write.deleted)
 		write.value = before.present && random_below(8) ? changed_value(world, before.value)
 								: fresh_value(world);
-	world->policy.update_wins = world->rule == 5;
 	oracle_write(world, site, &write);
 	assert_int_equal(state_write(&write, &world->policy, &world->arena, &written), ERR_OK);
 	world->states[site] = written;
@@ -395,6 +409,162 @@ static void check_site(const struct world *world, unsigned site)
 	assert_int_equal(siblings, expected);
 }
 
+/* --- what is shown ---------------------------------------------------------------------------- */
+
+struct seen { /* that the rare was reached */
+	unsigned siblings;
+	unsigned births;
+	unsigned empty;
+	unsigned controllers; /* several, of which one write's were shown */
+	unsigned managers;    /* not shown because their spec is not */
+	unsigned mixed;	      /* atomic objects of which two sites had written */
+};
+
+/* Calls for each sibling of the shown uid. */
+static void each_shown(const struct state *state, struct bytes uid,
+		       void (*call)(void *context, const struct cell *, const struct sibling *),
+		       void *context)
+{
+	for (size_t i = 0; i < state->count; i++)
+		for (size_t j = 0;
+		     bytes_equal(state->births[i].uid, uid) && j < state->births[i].count; j++)
+			for (size_t k = 0; k < state->births[i].cells[j].count; k++)
+				call(context, &state->births[i].cells[j],
+				     &state->births[i].cells[j].siblings[k]);
+}
+
+struct search { /* one column of what is shown, and who may have written it */
+	const struct column *column;
+	const struct dot *dot;		/* NULL: any */
+	const struct dot *not_dots[64]; /* none of these */
+	size_t not_count;
+	bool found;
+};
+
+static void search_one(void *context, const struct cell *cell, const struct sibling *sibling)
+{
+	struct search *search = context;
+	bool allowed = !search->dot || dot_equal(search->dot, &sibling->dot);
+
+	for (size_t i = 0; i < search->not_count; i++)
+		allowed &= !dot_equal(search->not_dots[i], &sibling->dot);
+	search->found |= allowed && column_id_equal(&cell->id, &search->column->id) &&
+			 bytes_equal(sibling->value, search->column->bytes);
+}
+
+static bool is_part(const struct column_id *id, const char *field, const char *sub)
+{
+	return bytes_equal(id->field, bytes_of_string(field)) &&
+	       bytes_equal(id->sub, bytes_of_string(sub));
+}
+
+struct dots {
+	const struct dot *list[512];
+	size_t count;
+	const struct object *object; /* what is shown */
+	const char *field;	     /* siblings of which, that are not shown; NULL: all */
+};
+
+static void add_dot(void *context, const struct cell *cell, const struct sibling *sibling)
+{
+	struct dots *dots = context;
+
+	if (dots->field && (!is_part(&cell->id, dots->field, "") ||
+			    (cell->id.part != PART_WHOLE && cell->id.part != PART_REST)))
+		return;
+	for (size_t i = 0; dots->field && i < dots->object->count; i++)
+		if (column_id_equal(&dots->object->columns[i].id, &cell->id) &&
+		    bytes_equal(dots->object->columns[i].bytes, sibling->value))
+			return;
+	assert_true(dots->count < 512);
+	dots->list[dots->count++] = &sibling->dot;
+}
+
+/* Nothing of the main resource's managers that came with a spec that is not shown. */
+static void check_managers(const struct state *state, const struct visible *visible,
+			   const struct object *object, struct seen *seen)
+{
+	struct dots hidden = {.object = object, .field = "spec"};
+
+	each_shown(state, visible->uid, add_dot, &hidden);
+	for (size_t i = 0; i < object->count; i++) {
+		struct search search = {.column = &object->columns[i]};
+		const struct column_id *id = &object->columns[i].id;
+
+		if (!is_part(id, "metadata", "managedFields") || !id->entry.size ||
+		    id->entry.data[id->entry.size - 1])
+			continue;
+		for (size_t j = 0; j < hidden.count && j < 64; j++)
+			search.not_dots[search.not_count++] = hidden.list[j];
+		each_shown(state, visible->uid, search_one, &search);
+		assert_true(search.found);
+	}
+	seen->managers += hidden.count > 0;
+}
+
+static bool is_controller(const struct column *column)
+{
+	return is_part(&column->id, "metadata", "ownerReferences") &&
+	       column->id.part == PART_ENTRY && column->bytes.size > 2 &&
+	       (memmem(column->bytes.data, column->bytes.size, "controller\":true", 16) ||
+		!memcmp(column->bytes.data + column->bytes.size - 2, "\x30\1", 2));
+}
+
+/* All of some columns have one and the same write, if this may be asked of them. */
+static bool one_write(const struct state *state, const struct visible *visible,
+		      const struct object *object, bool (*asked)(const struct column *))
+{
+	struct dots all = {0};
+
+	each_shown(state, visible->uid, add_dot, &all);
+	for (size_t d = 0; d < all.count; d++) {
+		bool fits = true;
+
+		for (size_t i = 0; fits && i < object->count; i++) {
+			struct search search = {.column = &object->columns[i], .dot = all.list[d]};
+
+			if (!asked(search.column))
+				continue;
+			each_shown(state, visible->uid, search_one, &search);
+			fits = search.found;
+		}
+		if (fits)
+			return true;
+	}
+	return false;
+}
+
+static bool is_of_one_piece(const struct column *column)
+{
+	return !is_apart(&column->id) && !is_part(&column->id, "metadata", "generation");
+}
+
+static void check_shown(struct world *world, unsigned site, struct seen *seen)
+{
+	const struct state *state = &world->states[site];
+	struct visible visible = visible_at(world, site);
+	struct object object;
+
+	if (!visible.present)
+		return;
+	assert_int_equal(object_split(visible.value, &world->arena, &object), ERR_OK);
+	check_managers(state, &visible, &object, seen);
+	assert_true(one_write(state, &visible, &object, is_controller));
+	if (world->policy.atomic)
+		assert_true(one_write(state, &visible, &object, is_of_one_piece));
+	for (size_t i = 0; i < state->count; i++)
+		for (size_t j = 0; j < state->births[i].count; j++) {
+			const struct cell *cell = &state->births[i].cells[j];
+			struct column column = {cell->id, cell->siblings[0].value};
+			bool shown = false;
+
+			for (size_t k = 0; k < object.count; k++)
+				shown |= column_id_equal(&object.columns[k].id, &cell->id);
+			seen->controllers += !shown && is_controller(&column);
+			seen->mixed += world->policy.atomic && cell->count > 1;
+		}
+}
+
 static void check_meta(struct world *world, unsigned site, size_t *seen_bytes)
 {
 	struct visible visible = visible_at(world, site);
@@ -420,8 +590,13 @@ static void world_open(struct world *world)
 	arena_init(&world->arena, ARENA_BYTES);
 	world->events = calloc(STEPS * SITES + 1, sizeof(*world->events));
 	world->kind = fake_kinds[random_below(FAKE_KINDS)];
-	world->rule = random_below(6);
-	world->policy = (struct policy){.context = world, .rank = rank, .rank_birth = rank_birth};
+	world->rule = random_below(8);
+	world->policy = (struct policy){.context = world,
+					.look = look,
+					.rank = rank,
+					.rank_birth = rank_birth,
+					.update_wins = world->rule == 5,
+					.atomic = world->rule >= 6};
 }
 
 static void world_close(struct world *world)
@@ -449,7 +624,7 @@ static void check_quiet(struct world *world)
 
 static void test_sites_agree_with_the_oracle_and_with_each_other(void **state)
 {
-	unsigned siblings_seen = 0, two_births_seen = 0, empty_seen = 0;
+	struct seen seen = {0};
 	struct world *world = malloc(sizeof(*world));
 
 	(void)state;
@@ -469,110 +644,27 @@ static void test_sites_agree_with_the_oracle_and_with_each_other(void **state)
 				pull(world, site, (site + 1 + random_below(SITES - 1)) % SITES);
 			check_site(world, site);
 			check_meta(world, site, &bytes);
+			check_shown(world, site, &seen);
 			check_associative(world);
-			two_births_seen += world->states[site].count > 1;
-			empty_seen += world->states[site].count == 0;
+			seen.births += world->states[site].count > 1;
+			seen.empty += world->states[site].count == 0;
 			for (size_t i = 0; world->states[site].count > 0 &&
 					   i < world->states[site].births[0].count;
 			     i++)
-				siblings_seen += world->states[site].births[0].cells[i].count > 1;
+				seen.siblings += world->states[site].births[0].cells[i].count > 1;
 		}
 		check_quiet(world);
 		world_close(world);
 	}
-	printf("siblings %u, several births %u, deleted %u\n", siblings_seen, two_births_seen,
-	       empty_seen);
-	assert_true(siblings_seen > 0 && two_births_seen > 0 && empty_seen > 0);
+	printf("siblings %u, several births %u, deleted %u, controllers %u, managers %u, mixed "
+	       "%u\n",
+	       seen.siblings, seen.births, seen.empty, seen.controllers, seen.managers, seen.mixed);
+	assert_true(seen.siblings && seen.births && seen.empty && seen.controllers &&
+		    seen.managers && seen.mixed);
 	free(world);
 }
 
 /* --- by example ------------------------------------------------------------------------------- */
-
-struct small { /* sites that write JSON */
-	struct arena arena;
-	struct state states[SITES];
-	struct vector vectors[SITES];
-	int64_t revisions[SITES];
-	struct policy policy;
-};
-
-static int setup(void **state)
-{
-	struct small *small = calloc(1, sizeof(*small));
-
-	arena_init(&small->arena, ARENA_BYTES);
-	*state = small;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct small *small = *state;
-
-	for (unsigned site = 0; site < SITES; site++)
-		vector_fini(&small->vectors[site]);
-	arena_fini(&small->arena);
-	free(small);
-	return 0;
-}
-
-static const char *show(struct small *small, unsigned site, struct visible *visible)
-{
-	char *text;
-
-	assert_int_equal(
-		state_visible(&small->states[site], &small->policy, &small->arena, visible),
-		ERR_OK);
-	text = arena_calloc(&small->arena, visible->value.size + 1, 1);
-	if (visible->value.size)
-		memcpy(text, visible->value.data, visible->value.size);
-	return text;
-}
-
-/* NULL deletes. */
-static void put(struct small *small, unsigned site, hlc_stamp stamp, const char *text)
-{
-	struct visible before;
-	struct actor actor = actor_of(site);
-	struct write write = {.old = &small->states[site],
-			      .value = bytes_of_string(text ? text : ""),
-			      .deleted = !text,
-			      .dot = {actor, ++small->revisions[site]},
-			      .stamp = stamp};
-	struct state written;
-
-	show(small, site, &before);
-	write.old_value = before.value;
-	write.old_present = before.present;
-	assert_int_equal(state_write(&write, &small->policy, &small->arena, &written), ERR_OK);
-	small->states[site] = written;
-	assert_int_equal(vector_add(&small->vectors[site], &actor, 1, write.dot.revision), ERR_OK);
-}
-
-static void get(struct small *small, unsigned to, unsigned from)
-{
-	struct context contexts[2] = {{.vector = &small->vectors[to]},
-				      {.vector = &small->vectors[from]}};
-	struct side sides[2] = {{&small->states[to], &contexts[0]},
-				{&small->states[from], &contexts[1]}};
-	struct state merged;
-
-	assert_int_equal(state_merge(&sides[0], &sides[1], &small->arena, &merged), ERR_OK);
-	small->states[to] = merged;
-	assert_int_equal(vector_merge(&small->vectors[to], &small->vectors[from]), ERR_OK);
-}
-
-static void assert_shows(struct small *small, unsigned site, const char *text)
-{
-	struct visible visible;
-	const char *seen = show(small, site, &visible);
-
-	assert_string_equal(seen, text);
-	assert_int_equal(visible.present, *text != 0);
-}
-
-#define OBJECT(meta, rest)                                                                         \
-	"{\"apiVersion\":\"v1\",\"kind\":\"W\",\"metadata\":{" meta "\"uid\":\"u\"}" rest "}\n"
 
 static void test_changes_of_different_columns_are_both_kept(void **state)
 {
