@@ -12,6 +12,18 @@
  *   generation: the highest, plus one for each sibling that it or a column of spec has beyond one:
  *   two sites that changed a spec apart each counted one change, and controllers must see another.
  *
+ * Some columns follow another one, their lead: of them nothing is shown that was written together
+ * with a value of the lead that is not shown, and what was written with the shown one goes before
+ * all else.  A column of which nothing is left is not shown.
+ *   the spec leads the managers of the object itself in managedFields (those of a subresource
+ *   claim nothing in it) and kubectl's last-applied-configuration: both speak of one spec.
+ *   Under an atomic policy the type leads all but deletionTimestamp, grace period and finalizers:
+ *   each write wrote every column, so all that is shown is of one write.
+ * Of owners with controller: true that several writes made one is shown, that of the shown spec.
+ *
+ * "Written together" is read from the dots, and no more can be read from them: whether the shown
+ * spec's writer had seen another column is not in the state.
+ *
  * Ownership: the value is in the arena.  Errors: NOMEM (a fault). */
 #ifndef SYNC_MERGE_VISIBLE_H
 #define SYNC_MERGE_VISIBLE_H

@@ -72,6 +72,7 @@ static inline void put(struct small *small, unsigned site, hlc_stamp stamp, cons
 			      .stamp = stamp};
 	struct state written;
 
+	assert_true(arena_copy(&small->arena, write.value, &write.value));
 	show(small, site, &before);
 	write.old_value = before.value;
 	write.old_present = before.present;
