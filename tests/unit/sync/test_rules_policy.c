@@ -334,7 +334,7 @@ static void test_changed_rules_show_the_same_state_otherwise_and_back(void **sta
 	"\"}\n"
 #define PROTO_SECRET(type, size)                                                                   \
 	"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12" size "\x0a\x03\x2a\x01u\x1a" type "\x1a\0\x22" \
-										      "\0"
+	"\0"
 
 static enum rules_flow flow_of(struct scene *scene, struct bytes value)
 {
