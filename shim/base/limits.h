@@ -57,6 +57,12 @@
 #define LEASE_EXPIRE_PER_TICK 500 /* leases revoked per tick, as etcd */
 #define LEASE_TICK_MS 500
 
+/* --- sync's records in the store -------------------------------------------------------------- */
+#define STATE_NAME_BYTES_MAX (64 * KIB)	 /* names are searched by; a longer one is a mistake */
+#define STATE_VALUE_BYTES_MAX (32 * MIB) /* the biggest meta of a key (16 MiB), and room */
+#define STATE_SLICE_ROWS 256		 /* records read in one transaction of a scan ... */
+#define STATE_SLICE_BYTES (1 * MIB)	 /* ... and bytes of them, and one record more */
+
 /* --- database --------------------------------------------------------------------------------- */
 #define QUOTA_BYTES_DEFAULT (2LL * 1024 * MIB)	      /* --quota-backend-bytes 0 */
 #define DB_PAGE_BYTES 2048			      /* fewest bytes written per small put */

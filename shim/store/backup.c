@@ -237,21 +237,17 @@ struct backup {
 	int64_t head;
 };
 
-/* Needed at the head: what lives there, and an invisible row that came after it, for its merge
- * state. */
+/* Needed at the head: what lives there, and the newest row of a key for what sync knows of it. */
 static bool backup_needs(struct backup *backup, const struct row *row)
 {
-	const struct version *version;
-	bool needs;
+	struct index_pair pair;
 
 	pthread_rwlock_rdlock(&backup->store->index_lock);
-	version = index_get(backup->store->index, row->key, backup->head);
-	if (row->flags & ROW_INVISIBLE)
-		needs = !version || version->row < row->rev;
-	else
-		needs = version && version->row == row->rev && !version->tombstone;
+	pair = index_pair(backup->store->index, row->key, backup->head);
 	pthread_rwlock_unlock(&backup->store->index_lock);
-	return needs;
+	if (row->rev == pair.newest.row)
+		return pair_is_live(&pair) || row->meta.size;
+	return pair_is_live(&pair) && row->rev == pair.visible.row;
 }
 
 static enum err backup_row(void *context, struct conn *conn, sqlite3_stmt *stmt,

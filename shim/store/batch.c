@@ -16,6 +16,7 @@ void batch_init(struct batch *batch, struct store *store, struct conn *conn)
 		.compacted = NEVER_COMPACTED,
 	};
 	arena_init(&batch->scratch, SCRATCH_BYTES_MAX);
+	arena_init(&batch->reads, SCRATCH_BYTES_MAX);
 }
 
 void batch_fini(struct batch *batch)
@@ -23,6 +24,7 @@ void batch_fini(struct batch *batch)
 	for (size_t i = 0; i < batch->event_count; i++)
 		event_batch_unref(batch->events[i]);
 	arena_fini(&batch->scratch);
+	arena_fini(&batch->reads);
 	free(batch->changes);
 	free(batch->leases);
 	free(batch->events);
@@ -92,7 +94,7 @@ void batch_clear(struct batch *batch)
 		event_batch_unref(batch->events[i]);
 	batch->event_count = 0;
 	batch->change_count = 0;
-	batch->op_changes = 0;
+	batch->revision_changes = 0;
 	batch->lease_count = 0;
 	batch->compacted = NEVER_COMPACTED;
 	batch->alarms_raised = batch->alarms_cleared = 0;
@@ -123,7 +125,7 @@ static enum err undo_change(struct batch *batch)
 	pthread_rwlock_unlock(&store->index_lock);
 	if (!change->visible)
 		return ERR_OK;
-	before = index_get(store->index, key, batch->head + 1);
+	before = index_get(store->index, key, INT64_MAX);
 	pthread_mutex_lock(&store->lease_lock);
 	if (before && !before->tombstone && before->lease)
 		e = lessor_attach(store->lessor, key, before->lease);
@@ -133,18 +135,51 @@ static enum err undo_change(struct batch *batch)
 	return e == ERR_LEASE_NOT_FOUND ? ERR_OK : e;
 }
 
-void batch_undo_op(struct batch *batch)
+static void undo_op(struct batch *batch)
 {
 	sqlite3_stmt *stmt;
 
-	if (!batch_dirty(batch))
+	if (batch->op.has_savepoint) {
+		batch_broken(batch, conn_do(batch->conn, STMT_OP_UNDO));
+		batch_broken(batch, conn_do(batch->conn, STMT_OP_KEEP));
+	}
+	batch->head = batch->op.head;
+	while (batch->event_count > batch->op.event_count)
+		event_batch_unref(batch->events[--batch->event_count]);
+	if (batch->change_count == batch->op.change_count)
 		return;
-	while (batch_dirty(batch))
+	while (batch->change_count > batch->op.change_count)
 		batch_broken(batch, undo_change(batch));
+	batch->revision_changes = batch->change_count;
 	stmt = conn_stmt(batch->conn, STMT_ROWS_UNDO);
 	if (stmt)
 		sqlite3_bind_int64(stmt, 1, ROW_OF(batch->head, REV_SUB_MAX));
 	batch_broken(batch, conn_run(batch->conn, stmt));
+}
+
+void batch_begin_op(struct batch *batch)
+{
+	batch->op = (struct op_start){batch->change_count, batch->event_count, batch->head, false};
+}
+
+enum err batch_end_op(struct batch *batch, enum err e)
+{
+	if (batch->failed)
+		return e;
+	if (e)
+		undo_op(batch);
+	else if (batch->op.has_savepoint)
+		e = batch_broken(batch, conn_do(batch->conn, STMT_OP_KEEP));
+	batch->op.has_savepoint = false;
+	return e;
+}
+
+enum err batch_savepoint(struct batch *batch)
+{
+	if (batch->op.has_savepoint)
+		return ERR_OK;
+	batch->op.has_savepoint = true;
+	return batch_broken(batch, conn_do(batch->conn, STMT_OP_BEGIN));
 }
 
 static enum err undo_lease(struct batch *batch, const struct lease_change *change)
@@ -178,44 +213,36 @@ enum err batch_abort(struct batch *batch)
 	return e;
 }
 
+void batch_forget_reads(struct batch *batch)
+{
+	arena_fini(&batch->reads);
+}
+
 /* --- writing a row --------------------------------------------------------------------------- */
 
-/* Asks the hook what sync must know of the new row. */
-static enum err stamp(struct batch *batch, const struct row_write *write, struct row *row,
-		      const struct version *visible)
+/* Asks the hook what sync must know of the new row.  After an invisible merge the newest row has
+ * the meta, the visible one the value. */
+static enum err stamp(struct batch *batch, const struct row_write *write, struct row *row)
 {
 	const struct store_stamp *hook = &batch->store->config.stamp;
-	const struct version *newest = index_newest(batch->store->index, write->key);
-	struct bytes old_meta = {0}, old_value = {0};
+	struct apply apply = {.batch = batch, .in_hook = true};
 	struct apply_row old;
-	struct kv now = {
+	struct stamp_row now = {
 		.key = row->key,
 		.value = row->value,
-		.create_revision = row->create_revision,
-		.mod_revision = row_main(row->rev),
-		.version = row->version,
-		.lease = row->lease,
+		.tombstone = write->tombstone,
+		.revision = row_main(row->rev),
 	};
-	enum err e;
+	enum err e = apply_get(&apply, write->key, &old);
 
-	if (newest) {
-		e = batch_row(batch, newest->row, &old);
-		if (e)
-			return e;
-		old_meta = old.meta;
-		old_value = old.kv.value;
+	if (!e) {
+		now.old_meta = old.meta;
+		now.old_present = old.live;
+		now.old_value = old.kv.value;
+		e = hook->stamp(hook->context, &apply, &now, &row->meta);
 	}
-	/* After an invisible merge the newest row has the meta, the visible one the value. */
-	assert(newest || !visible);
-	if (visible && !visible->tombstone && visible->row != newest->row) {
-		e = batch_row(batch, visible->row, &old);
-		if (e)
-			return e;
-		old_value = old.kv.value;
-	}
-	row->meta =
-		hook->stamp(hook->context, write->key, old_meta, old_value, &now, write->tombstone);
-	return ERR_OK;
+	batch_forget_reads(batch);
+	return batch->failed ? batch->failed : e;
 }
 
 static void fill_change(struct change *change, const struct row *row,
@@ -255,15 +282,7 @@ static enum err hang(struct batch *batch, struct bytes key, int64_t lease, int64
 
 static enum err add_to_index(struct batch *batch, const struct row *row)
 {
-	struct version version = {
-		.row = row->rev,
-		.create_revision = row->create_revision,
-		.version = row->version,
-		.lease = row->lease,
-		.value_bytes = (uint32_t)row->value.size,
-		.tombstone = row->flags & ROW_TOMBSTONE,
-		.invisible = row->flags & ROW_INVISIBLE,
-	};
+	struct version version = row_version(row);
 	struct store *store = batch->store;
 	enum err e;
 
@@ -291,7 +310,7 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 {
 	struct store *store = batch->store;
 	int64_t main_revision = batch->head + 1;
-	size_t sub = batch->change_count - batch->op_changes;
+	size_t sub = batch->change_count - batch->revision_changes;
 	const struct version *visible = index_get(store->index, write->key, main_revision);
 	bool live = visible && !visible->tombstone;
 	const struct version *previous = visible;
@@ -302,7 +321,7 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 		.value = write->tombstone ? bytes_of(NULL, 0) : write->value,
 		.meta = write->meta,
 		.flags = (write->tombstone ? ROW_TOMBSTONE : 0) |
-			 (write->invisible ? ROW_INVISIBLE : 0),
+			 (write->invisible ? ROW_INVISIBLE : 0) | (write->merged ? ROW_MERGED : 0),
 	};
 	enum err e = ERR_OK;
 
@@ -317,7 +336,7 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 		previous = index_get(store->index, write->key, batch->head);
 	if (!write->has_meta && store->config.stamp.stamp &&
 	    store->config.stamp.in_scope(store->config.stamp.context, write->key))
-		e = stamp(batch, write, &row, visible);
+		e = stamp(batch, write, &row);
 	if (e)
 		return e;
 	fill_change(&batch->changes[batch->change_count], &row, previous);
@@ -341,12 +360,12 @@ enum err batch_end_revision(struct batch *batch)
 		return ERR_OK;
 	if (!grow_events(batch))
 		return fault(ERR_NOMEM, "list of %zu revisions", batch->event_count);
-	e = event_batch_new(batch->store, batch->head + 1, batch->changes + batch->op_changes,
-			    batch->change_count - batch->op_changes, &events);
+	e = event_batch_new(batch->store, batch->head + 1, batch->changes + batch->revision_changes,
+			    batch->change_count - batch->revision_changes, &events);
 	if (e)
 		return e;
 	batch->events[batch->event_count++] = events;
-	batch->op_changes = batch->change_count;
+	batch->revision_changes = batch->change_count;
 	batch->head++;
 	return ERR_OK;
 }

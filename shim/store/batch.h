@@ -3,9 +3,11 @@
  * revisions above the published head, so that readers do not see them before the commit.
  *
  * Threads: the writer's alone.
- * Undo: an op that fails after its first write takes back its own rows (batch_undo_op); a full disk
- * takes back all (batch_abort).  Both walk the list of changes backwards, because each key that a
- * change names is still known when its turn comes.
+ * Undo: an op that fails after its first write takes back its own rows, of all its revisions, and
+ * what it did to state records (batch_end_op); a full disk takes back all (batch_abort).  Both walk
+ * the list of changes backwards, because each key that a change names is still known when its turn
+ * comes.  State records come back with a savepoint, which the first change to one of them sets: an
+ * op without any has none.
  * Errors: `failed` is set when a write to SQLite failed; then only batch_abort() or the end of the
  * server is left.  Every other error belongs to the op in which it arose. */
 #ifndef SHIM_STORE_BATCH_H
@@ -13,10 +15,25 @@
 
 #include "shim/store/event_make.h"
 #include "shim/store/internal.h"
+#include "shim/store/sync.h"
 
 struct lease_change {
 	int64_t id;
 	int64_t ttl_seconds; /* > 0: was revoked with it; 0: was granted */
+};
+
+/* Where the op in progress began: what an undo goes back to. */
+struct op_start {
+	size_t change_count;
+	size_t event_count;
+	int64_t head;
+	bool has_savepoint;
+};
+
+/* What a function of sync holds (sync.h). */
+struct apply {
+	struct batch *batch;
+	bool in_hook; /* the stamping hook: writes no rows */
 };
 
 struct batch {
@@ -27,7 +44,7 @@ struct batch {
 	struct change *changes;
 	size_t change_count;
 	size_t change_capacity;
-	size_t op_changes; /* changes before the op in progress */
+	size_t revision_changes; /* changes before the revision in progress */
 
 	struct lease_change *leases;
 	size_t lease_count;
@@ -36,6 +53,8 @@ struct batch {
 	struct event_batch **events;
 	size_t event_count;
 	size_t event_capacity;
+
+	struct op_start op; /* the op in progress */
 
 	int64_t compacted;	/* NEVER_COMPACTED: no compaction in this batch */
 	unsigned alarms_raised; /* bits to set and to clear after the commit */
@@ -46,6 +65,7 @@ struct batch {
 	uint64_t granted;
 	uint64_t revoked;
 	struct arena scratch; /* dies with the batch */
+	struct arena reads;   /* for one function of sync; dies when it returns */
 	enum err failed;
 };
 
@@ -74,6 +94,7 @@ struct row_write {
 	int64_t lease;
 	bool tombstone;
 	bool invisible;
+	bool merged;
 	bool has_meta; /* else the stamping hook decides */
 	struct bytes meta;
 };
@@ -81,11 +102,17 @@ struct row_write {
 enum err batch_write(struct batch *batch, const struct row_write *write);
 /* Closes the revision in progress, if a row was written: one event batch, head + 1. */
 enum err batch_end_revision(struct batch *batch);
-void batch_undo_op(struct batch *batch);
+void batch_begin_op(struct batch *batch);
+/* Keeps what the op did, or undoes it where e says that it failed; returns e. */
+enum err batch_end_op(struct batch *batch, enum err e);
+/* Before the first change to a state record in an op. */
+enum err batch_savepoint(struct batch *batch);
+/* Frees what a function of sync has read. */
+void batch_forget_reads(struct batch *batch);
 
-static inline bool batch_dirty(const struct batch *batch) /* the op has written */
+static inline bool batch_dirty(const struct batch *batch) /* the revision in progress has rows */
 {
-	return batch->change_count > batch->op_changes;
+	return batch->change_count > batch->revision_changes;
 }
 
 /* The revision whose state the op in progress sees: its own writes included. */
@@ -97,8 +124,6 @@ static inline int64_t batch_sees(const struct batch *batch)
 /* Notes a failed write to SQLite. */
 enum err batch_broken(struct batch *batch, enum err e);
 
-/* A row of the log in full, in scratch memory. */
-enum err batch_row(struct batch *batch, int64_t row, struct apply_row *ret_row);
 /* A kv of the log in full, copied into the arena (NULL: the batch's scratch). */
 enum err batch_kv(struct batch *batch, struct bytes key, const struct version *version,
 		  struct arena *arena, struct kv *ret_kv);

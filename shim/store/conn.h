@@ -14,6 +14,7 @@
 #ifndef SHIM_STORE_CONN_H
 #define SHIM_STORE_CONN_H
 
+#include "shim/base/arena.h"
 #include "shim/base/bytes.h"
 #include "shim/base/err.h"
 #include "shim/base/limits.h"
@@ -24,6 +25,7 @@
 
 #define ROW_TOMBSTONE 1u /* flags */
 #define ROW_INVISIBLE 2u
+#define ROW_MERGED 4u /* written by sync, not by a client of this store */
 
 #define ROW_VALUE_CRC_BYTES 4
 
@@ -87,6 +89,11 @@ enum err conn_row_insert(struct conn *conn, const struct row *row);
 /* The row a scan (ROW_AT, ROW_SCAN, HEADER_SCAN) stands on, checksums verified.  Slices live until
  * the statement moves. */
 enum err conn_row_read(struct conn *conn, sqlite3_stmt *stmt, bool with_value, struct row *ret_row);
+
+/* A row in full (value.data is NULL without with_value), everything copied into the arena; DAMAGED
+ * when it is not there. */
+enum err conn_row_at(struct conn *conn, int64_t number, bool with_value, struct arena *arena,
+		     struct row *ret_row);
 
 /* The value of a row into `room`, which has value_bytes bytes; DAMAGED when the row is not there,
  * has another size or fails its checksum. */

@@ -271,11 +271,24 @@ const struct version *index_get(const struct index *index, struct bytes bytes, i
 	return key ? key_visible(key, row_limit(revision)) : NULL;
 }
 
-const struct version *index_newest(const struct index *index, struct bytes bytes)
+static struct index_pair key_pair(const struct index_key *key, int64_t limit)
+{
+	const struct version *visible = key_visible(key, limit);
+	uint32_t upto = key_upto(key, limit);
+	struct index_pair pair = {0};
+
+	if (upto)
+		pair.newest = key_versions_const(key)[upto - 1];
+	if (visible)
+		pair.visible = *visible;
+	return pair;
+}
+
+struct index_pair index_pair(const struct index *index, struct bytes bytes, int64_t revision)
 {
 	const struct index_key *key = tree_find(&index->tree, bytes);
 
-	return key ? &key_versions_const(key)[key->version_count - 1] : NULL;
+	return key ? key_pair(key, row_limit(revision)) : (struct index_pair){0};
 }
 
 static const struct version *key_live_at(const struct index_key *key, int64_t limit)
@@ -385,7 +398,7 @@ size_t index_bytes(const struct index *index)
 /* --- compaction ------------------------------------------------------------------------------- */
 
 /* Which versions a compaction at `limit` leaves: all above it, the newest visible one at or below
- * it, and an invisible one that came after that, because it carries the key's merge state. */
+ * it, and the newest of any kind, because it carries the key's merge state. */
 struct sweep_plan {
 	uint32_t upto;	  /* versions at or below the limit */
 	uint32_t visible; /* the one to keep, or upto when there is none */
@@ -403,12 +416,8 @@ static struct sweep_plan sweep_plan(const struct index_key *key, int64_t revisio
 		i--;
 	if (i > 0 && (!all[i - 1].tombstone || row_main(all[i - 1].row) == revision))
 		plan.visible = i - 1;
-	if (upto > 0) {
-		const struct version *newest = &all[upto - 1];
-
-		if (plan.visible < upto || (newest->invisible && !newest->tombstone))
-			plan.newest = upto - 1;
-	}
+	if (upto > 0 && (plan.visible < upto || all[upto - 1].has_meta))
+		plan.newest = upto - 1;
 	return plan;
 }
 

@@ -28,6 +28,7 @@ struct version {
 	uint32_t value_bytes;
 	bool tombstone;
 	bool invisible; /* a merge that clients do not see; skipped by every read of theirs */
+	bool has_meta;	/* sync knows something of the key that must not be swept while newest */
 };
 
 static inline int64_t row_main(int64_t row)
@@ -46,8 +47,18 @@ void index_undo(struct index *index, struct bytes key, int64_t row_from);
 /* The newest visible version of the key at main revision <= `revision`, tombstones included; NULL
  * when there is none.  Valid until the index changes. */
 const struct version *index_get(const struct index *index, struct bytes key, int64_t revision);
-/* The newest version of any kind (also invisible), for the writer. */
-const struct version *index_newest(const struct index *index, struct bytes key);
+/* What is known of a key at a revision: the newest version of any kind, and the newest visible one,
+ * tombstones included; row 0 where there is none. */
+struct index_pair {
+	struct version newest;
+	struct version visible;
+};
+struct index_pair index_pair(const struct index *index, struct bytes key, int64_t revision);
+
+static inline bool pair_is_live(const struct index_pair *pair)
+{
+	return pair->visible.row && !pair->visible.tombstone;
+}
 
 /* Calls fn for each key in (key, end) that has a live visible version at `revision`, in key order,
  * until fn returns false.  `key` bytes and the version are valid under the lock; key bytes stay
@@ -61,8 +72,9 @@ int64_t index_count(const struct index *index, struct bytes key, struct bytes en
 
 /* --- compaction --------------------------------------------------------------------------------
  * Rows that are not needed to read at or above `revision`: for each key every version older than
- * its newest one at <= revision, and that one too when it is a tombstone below `revision` (a
- * tombstone exactly at `revision` stays: a watch may start there).
+ * its newest visible one at <= revision, and that one too when it is a tombstone below `revision`
+ * (a tombstone exactly at `revision` stays: a watch may start there).  The newest of any kind at <=
+ * revision stays as well where a visible one does, or when it has meta: it is what sync knows.
  * One call looks at a bounded number of keys, removes what is not needed from the index and puts
  * the removed row numbers into rows[]; `from` is where the last call stopped (empty key: start). It
  * returns false when the end of the key space was reached.  The cursor's memory is the caller's. */

@@ -71,6 +71,21 @@ struct store_reader {
 	struct conn conn;
 };
 
+/* A row as the index knows it. */
+static inline struct version row_version(const struct row *row)
+{
+	return (struct version){
+		.row = row->rev,
+		.create_revision = row->create_revision,
+		.version = row->version,
+		.lease = row->lease,
+		.value_bytes = (uint32_t)row->value.size,
+		.tombstone = row->flags & ROW_TOMBSTONE,
+		.invisible = row->flags & ROW_INVISIBLE,
+		.has_meta = row->meta.size > 0,
+	};
+}
+
 static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
 {
 	atomic_fetch_add_explicit(counter, by, memory_order_relaxed);

@@ -5,15 +5,7 @@
 
 static enum err load_row(struct store *store, const struct row *row)
 {
-	struct version version = {
-		.row = row->rev,
-		.create_revision = row->create_revision,
-		.version = row->version,
-		.lease = row->lease,
-		.value_bytes = (uint32_t)row->value.size,
-		.tombstone = row->flags & ROW_TOMBSTONE,
-		.invisible = row->flags & ROW_INVISIBLE,
-	};
+	struct version version = row_version(row);
 	enum err e = index_add(store->index, row->key, &version);
 
 	if (e || version.invisible || !lessor_count(store->lessor))

@@ -133,29 +133,9 @@ struct response {
 	} as;
 };
 
-/* --- the batch of sync: a pure function that runs on the writer, inside the transaction -------
- *
- * All rows of one call share one revision, with sub-revisions in the order of the calls.  When the
- * function returns an error nothing of it stays, and that is the op's answer. */
-
-struct apply; /* handed to the function, valid during the call only */
-
-/* What the log knows of the newest row of a key; found is false when there is none. */
-struct apply_row {
-	bool found;
-	bool tombstone;
-	struct kv kv;
-	struct bytes meta;
-};
-
-enum err apply_get(struct apply *apply, struct bytes key, struct apply_row *ret_row);
-/* visible: takes effect for clients and watchers.  Not visible: the row takes a revision and keeps
- * meta and value, but clients see neither an event nor another mod_revision. */
-enum err apply_put(struct apply *apply, const struct kv *kv, struct bytes meta, bool visible);
-enum err apply_delete(struct apply *apply, struct bytes key, struct bytes meta, bool visible);
-/* A small durable record of the engine (cursor, clock, sibling) in the same transaction. */
-enum err apply_set_state(struct apply *apply, struct bytes name, struct bytes value);
-
+/* What sync runs on the writer, inside the transaction: see sync.h.  When the function returns an
+ * error nothing of it stays, and that is the op's answer. */
+struct apply;
 typedef enum err apply_fn(struct apply *apply, void *context);
 
 /* --- what goes to the writer ------------------------------------------------------------------ */

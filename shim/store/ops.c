@@ -13,39 +13,6 @@
 
 /* --- reading inside the batch ---------------------------------------------------------------- */
 
-enum err batch_row(struct batch *batch, int64_t row_number, struct apply_row *ret_row)
-{
-	sqlite3_stmt *stmt = conn_stmt(batch->conn, STMT_ROW_AT);
-	struct apply_row copy = {.found = true};
-	bool found = false;
-	struct row row;
-	enum err e;
-
-	if (!stmt)
-		return ERR_STORAGE;
-	sqlite3_bind_int64(stmt, 1, row_number);
-	e = conn_step(batch->conn, stmt, &found);
-	if (!e && !found)
-		e = fault(ERR_DAMAGED, "row %lld is missing", (long long)row_number);
-	if (!e)
-		e = conn_row_read(batch->conn, stmt, true, &row);
-	if (!e) {
-		copy.tombstone = row.flags & ROW_TOMBSTONE;
-		copy.kv.create_revision = row.create_revision;
-		copy.kv.mod_revision = row_main(row.rev);
-		copy.kv.version = row.version;
-		copy.kv.lease = row.lease;
-		if (!arena_copy(&batch->scratch, row.key, &copy.kv.key) ||
-		    !arena_copy(&batch->scratch, row.value, &copy.kv.value) ||
-		    !arena_copy(&batch->scratch, row.meta, &copy.meta))
-			e = fault(ERR_NOMEM, "a row of %zu bytes", row.value.size);
-	}
-	sqlite3_reset(stmt);
-	if (!e)
-		*ret_row = copy;
-	return e;
-}
-
 enum err batch_kv(struct batch *batch, struct bytes key, const struct version *version,
 		  struct arena *arena, struct kv *ret_kv)
 {
@@ -346,11 +313,8 @@ static enum err revoke(struct batch *batch, int64_t id)
 
 enum err batch_expire(struct batch *batch, int64_t lease)
 {
-	enum err e = revoke(batch, lease);
-
-	if (e)
-		batch_undo_op(batch);
-	return e;
+	batch_begin_op(batch);
+	return batch_end_op(batch, revoke(batch, lease));
 }
 
 /* --- compaction, alarms ---------------------------------------------------------------------- */
@@ -463,12 +427,12 @@ void batch_run(struct batch *batch, struct op *op)
 {
 	enum err e = alarm_refuses(batch, op);
 
+	batch_begin_op(batch);
 	if (!e)
 		e = run(batch, op);
 	if (!e)
 		e = batch_end_revision(batch);
-	if (e && !batch->failed)
-		batch_undo_op(batch);
+	e = batch_end_op(batch, e);
 	/* SQLite ends a transaction by itself after some I/O errors. */
 	if (e && !batch->failed && !conn_in_transaction(batch->conn))
 		batch_broken(batch, ERR_STORAGE);

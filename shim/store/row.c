@@ -164,6 +164,38 @@ enum err conn_row_read(struct conn *conn, sqlite3_stmt *stmt, bool with_value, s
 	return ERR_OK;
 }
 
+static bool copy_row(struct arena *arena, const struct row *row, struct row *copy)
+{
+	*copy = *row;
+	if (row->value.data && !arena_copy(arena, row->value, &copy->value))
+		return false;
+	return arena_copy(arena, row->key, &copy->key) && arena_copy(arena, row->meta, &copy->meta);
+}
+
+enum err conn_row_at(struct conn *conn, int64_t number, bool with_value, struct arena *arena,
+		     struct row *ret_row)
+{
+	sqlite3_stmt *stmt = conn_stmt(conn, STMT_ROW_AT);
+	bool found = false;
+	struct row row, copy;
+	enum err e;
+
+	if (!stmt)
+		return ERR_STORAGE;
+	sqlite3_bind_int64(stmt, 1, number);
+	e = conn_step(conn, stmt, &found);
+	if (!e && !found)
+		e = fault(ERR_DAMAGED, "row %lld is missing", (long long)number);
+	if (!e)
+		e = conn_row_read(conn, stmt, with_value, &row);
+	if (!e && !copy_row(arena, &row, &copy))
+		e = fault(ERR_NOMEM, "a row of %zu bytes", row.value.size + row.meta.size);
+	sqlite3_reset(stmt);
+	if (!e)
+		*ret_row = copy;
+	return e;
+}
+
 static bool cached(struct conn *conn, int64_t row, size_t value_bytes, uint8_t *room)
 {
 	return conn->values && value_bytes && value_cache_get(conn->values, row, value_bytes, room);

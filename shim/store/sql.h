@@ -11,9 +11,9 @@
 	X(COMMIT, "COMMIT")                                                                        \
 	X(ROLLBACK, "ROLLBACK")                                                                    \
 	X(READ_BEGIN, "BEGIN")                                                                     \
-	X(APPLY_BEGIN, "SAVEPOINT apply")                                                          \
-	X(APPLY_UNDO, "ROLLBACK TO apply")                                                         \
-	X(APPLY_END, "RELEASE apply")                                                              \
+	X(OP_BEGIN, "SAVEPOINT op")                                                                \
+	X(OP_UNDO, "ROLLBACK TO op")                                                               \
+	X(OP_KEEP, "RELEASE op")                                                                   \
 	X(ROW_INSERT,                                                                              \
 	  "INSERT INTO log(rev, key, create_rev, version, lease, flags, crc, meta, value)"         \
 	  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                           \
@@ -39,6 +39,14 @@
 	X(ALARM_DELETE, "DELETE FROM alarms WHERE alarm = ?1")                                     \
 	X(STATE_SCAN, "SELECT name, value FROM state ORDER BY name")                               \
 	X(STATE_SET, "INSERT OR REPLACE INTO state(name, value) VALUES(?1, ?2)")                   \
+	X(STATE_GET, "SELECT value FROM state WHERE name = ?1")                                    \
+	X(STATE_SLICE,                                                                             \
+	  "SELECT name, value FROM state WHERE name >= ?1 AND (?2 OR name < ?3) ORDER BY name"     \
+	  " LIMIT ?4")                                                                             \
+	X(STATE_DELETE, "DELETE FROM state WHERE name = ?1")                                       \
+	X(STATE_DELETE_SLICE,                                                                      \
+	  "DELETE FROM state WHERE name IN (SELECT name FROM state WHERE name >= ?1 AND"           \
+	  " (?2 OR name < ?3) ORDER BY name LIMIT ?4)")                                            \
 	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
 	X(FREE_COUNT, "PRAGMA freelist_count")
 

@@ -169,6 +169,12 @@ enum err store_start(struct store *store)
 	return writer_start(store->writer);
 }
 
+enum err store_turn(struct store *store)
+{
+	writer_turn(store->writer);
+	return atomic_load(&store->stopped) ? ERR_STOPPED : ERR_OK;
+}
+
 void store_stop(struct store *store)
 {
 	inbox_close(&store->inbox);

@@ -46,12 +46,16 @@ struct store_listener {
 	void *context;
 };
 
-/* Sync's eager stamping: called on the writer while a local write to an in-scope key is applied.
- * Pure.  Returns the meta for the new row; its memory is the hook's until its next call. */
+/* Sync's eager stamping: called on the writer while a local write to an in-scope key is applied, it
+ * says what the new row's meta is, whose memory is the hook's until its next call.  It may read
+ * rows, and read and write state records, through `apply` (sync.h); it writes no rows.  Its error
+ * fails the op and undoes all of it, state records too. */
+struct stamp_row;
+
 struct store_stamp {
 	bool (*in_scope)(void *context, struct bytes key);
-	struct bytes (*stamp)(void *context, struct bytes key, struct bytes old_meta,
-			      struct bytes old_value, const struct kv *now, bool tombstone);
+	enum err (*stamp)(void *context, struct apply *apply, const struct stamp_row *row,
+			  struct bytes *ret_meta);
 	void *context;
 };
 
@@ -72,6 +76,11 @@ enum err store_open(const struct store_config *config, struct store **ret_store,
 		    char problem[STORE_PROBLEM_BYTES]);
 enum err store_start(struct store *store); /* starts the writer */
 void store_stop(struct store *store);	   /* finishes what is queued, then joins the writer */
+/* Where the writer was not started: does what is to be done now (ops that wait, leases that are
+ * due, the sweep) on the caller's thread and returns when nothing is left but what the clock will
+ * bring.  For programs that decide the order of everything, like a simulation.  STOPPED after a
+ * fault; what waited has been answered. */
+enum err store_turn(struct store *store);
 void store_close(struct store *store);
 
 /* --- writes ----------------------------------------------------------------------------------- */

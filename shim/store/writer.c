@@ -200,10 +200,13 @@ static void put_back(struct writer *writer, struct inbox_node *node)
 	node->next = NULL;
 }
 
-static bool is_full_of_results(const struct op *op)
+/* Results stay until their calls are answered: that must catch up first.  What functions of sync
+ * wrote stays until the commit. */
+static bool is_full(const struct writer *writer, const struct op *op)
 {
-	return op->arena && op->arena->meter &&
-	       meter_bytes(op->arena->meter) > WRITER_RESULTS_BYTES_MAX;
+	return writer->batch.scratch.used_bytes > WRITER_BATCH_BYTES_MAX ||
+	       (op->arena && op->arena->meter &&
+		meter_bytes(op->arena->meter) > WRITER_RESULTS_BYTES_MAX);
 }
 
 static enum err run_batch(struct writer *writer, struct inbox_node *ops, size_t due_count)
@@ -213,8 +216,7 @@ static enum err run_batch(struct writer *writer, struct inbox_node *ops, size_t 
 	batch_begin(batch);
 	for (struct inbox_node *node = ops; node && !batch->failed; node = node->next) {
 		batch_run(batch, op_of(node));
-		/* Results stay until their calls are answered: that must catch up first. */
-		if (is_full_of_results(op_of(node)))
+		if (is_full(writer, op_of(node)))
 			put_back(writer, node);
 	}
 	if (!batch->failed)
@@ -224,56 +226,6 @@ static enum err run_batch(struct writer *writer, struct inbox_node *ops, size_t 
 	if (!batch->failed)
 		timed_commit(writer);
 	return batch->failed;
-}
-
-void store_commit_publish(const struct store_commit *commit)
-{
-	atomic_store_explicit(&commit->store->head, commit->head_revision, memory_order_release);
-}
-
-/* What was just written is what will be read: by watchers that want the previous value, by the next
- * update that loses its compare. */
-static void keep_values(struct writer *writer)
-{
-	const struct batch *batch = &writer->batch;
-
-	for (size_t i = 0; i < batch->change_count; i++)
-		value_cache_put(writer->store->values, batch->changes[i].row,
-				batch->changes[i].event.kv.value);
-}
-
-static void publish(struct writer *writer)
-{
-	struct batch *batch = &writer->batch;
-	struct store *store = writer->store;
-	const struct store_listener *listener = &store->config.listener;
-	struct store_commit commit = {
-		.store = store,
-		.batches = batch->events,
-		.batch_count = batch->event_count,
-		.head_revision = batch->head,
-	};
-
-	if (commit.batch_count && listener->on_commit)
-		listener->on_commit(listener->context, &commit);
-	else if (commit.batch_count)
-		store_commit_publish(&commit);
-	assert(store_head(store) == batch->head);
-	keep_values(writer);
-	atomic_fetch_or(&store->alarms, batch->alarms_raised);
-	atomic_fetch_and(&store->alarms, ~batch->alarms_cleared);
-	if (batch->compacted != NEVER_COMPACTED) {
-		pins_compact(&store->pins, batch->compacted);
-		writer->sweep_from_ns = 0;
-		if (listener->on_compact)
-			listener->on_compact(listener->context, batch->compacted);
-	}
-	count_up(&store->counters.puts, batch->puts);
-	count_up(&store->counters.deletes, batch->deletes);
-	count_up(&store->counters.txns, batch->txns);
-	count_up(&store->counters.leases_granted, batch->granted);
-	count_up(&store->counters.leases_revoked, batch->revoked);
-	batch_clear(batch);
 }
 
 static void disk_is_full(struct writer *writer)
@@ -315,7 +267,7 @@ static void do_batch(struct writer *writer, struct inbox_node *ops, size_t due_c
 	enum err e = run_batch(writer, ops, due_count);
 
 	if (!e) {
-		publish(writer);
+		writer_publish(writer);
 		answer_all(writer, ops, ERR_OK);
 	} else if (e == ERR_NO_SPACE || e == ERR_NOMEM) {
 		give_back(writer, ops, e);
@@ -431,6 +383,13 @@ static void turn(struct writer *writer)
 	tell_answered(writer);
 }
 
+/* When nothing will wake the writer again. */
+static void leave(struct writer *writer)
+{
+	answer_physical(writer, ERR_STOPPED);
+	tell_answered(writer);
+}
+
 static void *writer_main(void *context)
 {
 	struct writer *writer = context;
@@ -443,9 +402,20 @@ static void *writer_main(void *context)
 				inbox_wait(&writer->store->inbox, wait_ns(writer), &closed);
 		turn(writer);
 	}
-	answer_physical(writer, ERR_STOPPED);
-	tell_answered(writer);
+	leave(writer);
 	return NULL;
+}
+
+void writer_turn(struct writer *writer)
+{
+	assert(!writer->started);
+	if (!writer->waiting)
+		writer->waiting = inbox_take(&writer->store->inbox);
+	do {
+		turn(writer);
+		if (!writer->waiting)
+			writer->waiting = inbox_take(&writer->store->inbox);
+	} while (writer->waiting || wait_ns(writer) == 0);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -488,7 +458,11 @@ enum err writer_start(struct writer *writer)
 
 void writer_join(struct writer *writer)
 {
-	if (writer->started)
+	if (writer->started) {
 		pthread_join(writer->thread, NULL);
+	} else {
+		writer_turn(writer);
+		leave(writer);
+	}
 	writer->started = false;
 }

@@ -34,7 +34,13 @@ enum err writer_new(struct store *store, struct conn *conn, int64_t swept,
 		    struct writer **ret_writer);
 void writer_free(struct writer *writer);
 enum err writer_start(struct writer *writer);
+/* Does what is to be done now on the caller's thread; only without a thread of its own. */
+void writer_turn(struct writer *writer);
+/* After the inbox was closed; a writer without a thread finishes what is queued. */
 void writer_join(struct writer *writer);
+
+/* Tells the committed batch to readers, watchers, pins and figures, and forgets it. */
+void writer_publish(struct writer *writer);
 
 /* Reads the sizes of the file for quota and Status; from the thread that owns the connection. */
 enum err writer_measure(struct writer *writer);

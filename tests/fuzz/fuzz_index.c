@@ -53,7 +53,7 @@ static bool same_version(const struct version *a, const struct version *b)
 	return a->row == b->row && a->create_revision == b->create_revision &&
 	       a->version == b->version && a->lease == b->lease &&
 	       a->value_bytes == b->value_bytes && a->tombstone == b->tombstone &&
-	       a->invisible == b->invisible;
+	       a->invisible == b->invisible && a->has_meta == b->has_meta;
 }
 
 static int order(const void *a, const void *b)
@@ -95,6 +95,7 @@ static void add_one(struct model *model, struct fuzz_input *input, int64_t row)
 		.row = row,
 		.tombstone = choice % 4 == 0,
 		.invisible = choice % 16 == 5,
+		.has_meta = choice % 3 == 1,
 	};
 	if (!added->version.tombstone) {
 		added->version.create_revision = row_main(row);
@@ -140,11 +141,15 @@ static void do_get(struct model *model, struct fuzz_input *input)
 {
 	struct bytes key = fuzz_key(input);
 	int64_t revision = model->compacted + fuzz_below(input, 32);
+	struct index_pair pair;
 
 	fuzz_must(same_version(index_get(model->index, key, revision),
 			       model_get(model, key, revision, false)));
-	fuzz_must(same_version(index_newest(model->index, key),
-			       model_get(model, key, INT64_MAX, true)));
+	pair = index_pair(model->index, key, revision);
+	fuzz_must(same_version(pair.newest.row ? &pair.newest : NULL,
+			       model_get(model, key, revision, true)));
+	fuzz_must(same_version(pair.visible.row ? &pair.visible : NULL,
+			       model_get(model, key, revision, false)));
 }
 
 static bool scan_visit(void *context, struct bytes key, const struct version *version)
@@ -169,7 +174,7 @@ static void do_scan(struct model *model, struct bytes key, struct bytes end, int
 }
 
 /* Nobody can need it at or above the revision: needed are the newest visible row, unless it is a
- * tombstone from before, and an invisible one that came after it, which carries merge state. */
+ * tombstone from before, and the newest of any kind where that one stays or it has meta. */
 static bool is_useless(const struct model *model, size_t at, int64_t revision)
 {
 	const struct model_row *row = &model->rows[at], *visible = NULL, *newest = NULL;
@@ -188,9 +193,9 @@ static bool is_useless(const struct model *model, size_t at, int64_t revision)
 	}
 	is_visible_kept = visible && (!visible->version.tombstone ||
 				      row_main(visible->version.row) == revision);
-	if (row == visible)
-		return !is_visible_kept;
-	return row != newest || (!is_visible_kept && newest->version.tombstone);
+	if (row == visible && is_visible_kept)
+		return false;
+	return row != newest || !(is_visible_kept || newest->version.has_meta);
 }
 
 static void do_sweep(struct model *model, struct fuzz_input *input)

@@ -103,15 +103,7 @@ static inline void fixture_commit(struct fixture *fixture)
 
 static inline void fixture_row(struct fixture *fixture, const struct row *row)
 {
-	struct version version = {
-		.row = row->rev,
-		.create_revision = row->create_revision,
-		.version = row->version,
-		.lease = row->lease,
-		.value_bytes = (uint32_t)row->value.size,
-		.tombstone = row->flags & ROW_TOMBSTONE,
-		.invisible = row->flags & ROW_INVISIBLE,
-	};
+	struct version version = row_version(row);
 
 	assert_int_equal(conn_row_insert(&fixture->writer, row), ERR_OK);
 	pthread_rwlock_wrlock(&fixture->store.index_lock);

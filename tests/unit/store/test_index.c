@@ -119,6 +119,7 @@ static void versions_same(const struct version *a, const struct version *b)
 	assert_int_equal(a->value_bytes, b->value_bytes);
 	assert_int_equal(a->tombstone, b->tombstone);
 	assert_int_equal(a->invisible, b->invisible);
+	assert_int_equal(a->has_meta, b->has_meta);
 }
 
 /* --- random changes --------------------------------------------------------------------------- */
@@ -132,6 +133,7 @@ static struct version *model_add(struct model *model, struct model_key *key, int
 	*version = (struct version){.row = model->head << 23 | sub};
 	version->invisible = random_below(model, 8) == 0;
 	version->tombstone = random_below(model, 4) == 0;
+	version->has_meta = random_below(model, 3) == 0;
 	if (!version->tombstone) {
 		version->create_revision = (int64_t)random_below(model, 1000);
 		version->version = (int64_t)random_below(model, 9) + 1;
@@ -184,11 +186,11 @@ static bool model_needs(const struct model_key *key, size_t at, int64_t revision
 
 	if (row_main(version->row) > revision)
 		return true;
-	if (version == visible)
-		return visible_kept;
+	if (version == visible && visible_kept)
+		return true;
 	if (at + 1 < key->version_count && row_main(version[1].row) <= revision)
 		return false; /* not the newest of any kind */
-	return version->invisible && (visible_kept || !version->tombstone);
+	return visible_kept || version->has_meta;
 }
 
 static int row_order(const void *a, const void *b)
@@ -306,6 +308,23 @@ static int64_t random_revision(struct model *model)
 	}
 }
 
+static const struct version *model_newest(const struct model_key *key, int64_t revision)
+{
+	for (size_t i = key->version_count; i > 0; i--)
+		if (row_main(key->versions[i - 1].row) <= revision)
+			return &key->versions[i - 1];
+	return NULL;
+}
+
+static void check_pair(struct model *model, const struct model_key *key, int64_t revision)
+{
+	struct index_pair pair = index_pair(model->index, model_bytes(key), revision);
+
+	versions_same(pair.newest.row ? &pair.newest : NULL, model_newest(key, revision));
+	versions_same(pair.visible.row ? &pair.visible : NULL, model_get(key, revision));
+	assert_int_equal(pair_is_live(&pair), model_live(key, revision));
+}
+
 static void do_check(struct model *model)
 {
 	size_t from = random_below(model, KEY_COUNT);
@@ -314,8 +333,7 @@ static void do_check(struct model *model)
 	const struct version *version = model_get(key, revision);
 
 	versions_same(index_get(model->index, model_bytes(key), revision), version);
-	versions_same(index_newest(model->index, model_bytes(key)),
-		      key->version_count ? &key->versions[key->version_count - 1] : NULL);
+	check_pair(model, key, revision);
 	for (size_t i = 0; i < key->version_count; i++)
 		assert_int_equal(
 			index_keeps(model->index, model_bytes(key), key->versions[i].row, revision),
@@ -367,7 +385,7 @@ static void everything_agrees_with_the_model(void **state)
 	check_key_count(model);
 	model->head++;
 	model->compacted = model->head;
-	while (index_newest(model->index, model_bytes(&model->keys[0])))
+	while (index_pair(model->index, model_bytes(&model->keys[0]), INT64_MAX).newest.row)
 		do_sweep(model);
 	check_range(model, 0, BYTES_LITERAL("\0"), INT64_MAX);
 }
@@ -516,7 +534,7 @@ static void an_empty_index_answers(void **state)
 	(void)state;
 	assert_int_equal(index_new(&index), ERR_OK);
 	assert_null(index_get(index, BYTES_LITERAL("a"), INT64_MAX));
-	assert_null(index_newest(index, BYTES_LITERAL("a")));
+	assert_int_equal(index_pair(index, BYTES_LITERAL("a"), INT64_MAX).newest.row, 0);
 	assert_int_equal(index_count(index, BYTES_LITERAL("a"), BYTES_LITERAL("\0"), 5), 0);
 	assert_int_equal(index_count(index, BYTES_LITERAL("a"), BYTES_LITERAL("b"), 5), 0);
 	index_undo(index, BYTES_LITERAL("a"), 0);
@@ -568,7 +586,7 @@ static void a_tombstone_at_the_compaction_stays(void **state)
 	index_sweep_fini(&sweep);
 	assert_int_equal(index_sweep(index, &sweep, 4, rows, 4, 4), 1);
 	assert_int_equal(rows[0], 3 << 23);
-	assert_null(index_newest(index, BYTES_LITERAL("a")));
+	assert_int_equal(index_pair(index, BYTES_LITERAL("a"), INT64_MAX).newest.row, 0);
 	index_sweep_fini(&sweep);
 	index_free(index);
 }
