@@ -1,85 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/store/index.h"
 
-#include "shim/base/limits.h"
-#include "shim/store/index_pool.h"
-#include "shim/store/index_tree.h"
+#include "shim/store/index_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define SCAN_AHEAD 8 /* keys asked for before a scan reaches them: hides the cache miss */
-
-struct index {
-	struct tree tree;
-	struct pool pool;	/* of struct index_key */
-	size_t versions_bytes;	/* of the arrays of keys with more than one version */
-	int64_t live_key_count; /* keys whose newest visible version is not a tombstone */
-};
-
 static_assert(sizeof(struct version) == 40, "the index counts on compact versions");
 static_assert(REV_SUB_BITS == 23, "row_main()");
 
-/* The highest row number that a reader at the revision may see. */
-static int64_t row_limit(int64_t revision)
-{
-	if (revision < 0)
-		return -1;
-	if (revision >= REV_MAIN_MAX)
-		return INT64_MAX;
-	return revision << REV_SUB_BITS | REV_SUB_MAX;
-}
-
 /* --- the versions of one key ------------------------------------------------------------------ */
-
-static struct version *key_versions(struct index_key *key)
-{
-	return key->version_count == 1 ? &key->versions.one : key->versions.many.all;
-}
-
-static const struct version *key_versions_const(const struct index_key *key)
-{
-	return key->version_count == 1 ? &key->versions.one : key->versions.many.all;
-}
-
-/* How many versions have a row at or below the limit. */
-static uint32_t key_upto(const struct index_key *key, int64_t limit)
-{
-	const struct version *all = key_versions_const(key);
-	uint32_t low = 0;
-	uint32_t high = key->version_count;
-
-	/* Reads at the head are the rule, so the newest is tried first. */
-	if (all[high - 1].row <= limit)
-		return high;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (all[middle].row <= limit)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static const struct version *key_visible(const struct index_key *key, int64_t limit)
-{
-	const struct version *all = key_versions_const(key);
-
-	for (uint32_t i = key_upto(key, limit); i > 0; i--) {
-		if (!all[i - 1].invisible)
-			return &all[i - 1];
-	}
-	return NULL;
-}
-
-static int key_is_live(const struct index_key *key)
-{
-	const struct version *newest = key_visible(key, INT64_MAX);
-
-	return newest && !newest->tombstone;
-}
 
 static bool key_resize(struct index *index, struct index_key *key, uint32_t capacity)
 {
@@ -176,19 +106,6 @@ enum err index_new(struct index **ret_index)
 	return ERR_OK;
 }
 
-static bool place_is(struct tree_place a, struct tree_place b)
-{
-	return a.leaf == b.leaf && a.slot == b.slot;
-}
-
-/* A place behind the last slot of a leaf is the first one of the next leaf. */
-static struct tree_place place_settle(struct tree_place place)
-{
-	while (place.slot >= place.leaf->node.count && place.leaf->next)
-		place = (struct tree_place){place.leaf->next, 0};
-	return place;
-}
-
 void index_free(struct index *index)
 {
 	struct tree_place place;
@@ -260,128 +177,6 @@ void index_undo(struct index *index, struct bytes bytes, int64_t row_from)
 	}
 	tree_remove(&index->tree, &path);
 	key_free(index, key);
-}
-
-/* --- reads ------------------------------------------------------------------------------------ */
-
-const struct version *index_get(const struct index *index, struct bytes bytes, int64_t revision)
-{
-	const struct index_key *key = tree_find(&index->tree, bytes);
-
-	return key ? key_visible(key, row_limit(revision)) : NULL;
-}
-
-static struct index_pair key_pair(const struct index_key *key, int64_t limit)
-{
-	const struct version *visible = key_visible(key, limit);
-	uint32_t upto = key_upto(key, limit);
-	struct index_pair pair = {0};
-
-	if (upto)
-		pair.newest = key_versions_const(key)[upto - 1];
-	if (visible)
-		pair.visible = *visible;
-	return pair;
-}
-
-struct index_pair index_pair(const struct index *index, struct bytes bytes, int64_t revision)
-{
-	const struct index_key *key = tree_find(&index->tree, bytes);
-
-	return key ? key_pair(key, row_limit(revision)) : (struct index_pair){0};
-}
-
-static const struct version *key_live_at(const struct index_key *key, int64_t limit)
-{
-	const struct version *version = key_visible(key, limit);
-
-	return version && !version->tombstone ? version : NULL;
-}
-
-/* The places where the range begins and ends; false when nothing can be in it. */
-static bool range_places(const struct index *index, struct bytes key, struct bytes end,
-			 struct tree_place *ret_from, struct tree_place *ret_to)
-{
-	if (!range_is_open(end) && bytes_compare(key, end) >= 0)
-		return false;
-	*ret_from = place_settle(tree_lower(&index->tree, key));
-	*ret_to = range_is_open(end) ? tree_end(&index->tree)
-				     : place_settle(tree_lower(&index->tree, end));
-	return true;
-}
-
-static void scan_prefetch(struct tree_place place, unsigned to)
-{
-	if (place.slot + SCAN_AHEAD < to) {
-		const struct index_key *ahead = place.leaf->keys[place.slot + SCAN_AHEAD];
-
-		/* A key's head may lie across two lines. */
-		__builtin_prefetch(&ahead->versions);
-		__builtin_prefetch(&ahead->version_count);
-	}
-}
-
-void index_scan(const struct index *index, struct bytes key, struct bytes end, int64_t revision,
-		index_visit_fn *fn, void *context)
-{
-	int64_t limit = row_limit(revision);
-	struct tree_place place;
-	struct tree_place to;
-
-	if (range_is_single(end)) {
-		const struct version *version = index_get(index, key, revision);
-
-		if (version && !version->tombstone)
-			fn(context, index_key_bytes(tree_find(&index->tree, key)), version);
-		return;
-	}
-	if (!range_places(index, key, end, &place, &to))
-		return;
-	while (!place_is(place, to)) {
-		const struct index_key *found = place.leaf->keys[place.slot];
-		const struct version *version;
-
-		scan_prefetch(place, place.leaf->node.count);
-		version = key_live_at(found, limit);
-		if (version && !fn(context, index_key_bytes(found), version))
-			return;
-		place.slot++;
-		place = place_settle(place);
-	}
-}
-
-int64_t index_count(const struct index *index, struct bytes key, struct bytes end, int64_t revision)
-{
-	int64_t limit = row_limit(revision);
-	struct tree_place place;
-	struct tree_place to;
-	int64_t count = 0;
-
-	if (range_is_single(end)) {
-		const struct version *version = index_get(index, key, revision);
-
-		return version && !version->tombstone;
-	}
-	if (!range_places(index, key, end, &place, &to))
-		return 0;
-	for (;;) {
-		unsigned stop = place.leaf == to.leaf ? to.slot : place.leaf->node.count;
-
-		for (; place.slot < stop; place.slot++) {
-			scan_prefetch(place, stop);
-			count += key_live_at(place.leaf->keys[place.slot], limit) != NULL;
-		}
-		if (place.leaf == to.leaf)
-			return count;
-		place = (struct tree_place){place.leaf->next, 0};
-	}
-}
-
-bool index_keeps(const struct index *index, struct bytes key, int64_t row, int64_t revision)
-{
-	const struct version *version = index_get(index, key, revision);
-
-	return version && !version->tombstone && version->row == row;
 }
 
 int64_t index_key_count(const struct index *index)

@@ -28,6 +28,7 @@ struct version {
 	uint32_t value_bytes;
 	bool tombstone;
 	bool invisible; /* a merge that clients do not see; skipped by every read of theirs */
+	bool merged;	/* written by sync */
 	bool has_meta;	/* sync knows something of the key that must not be swept while newest */
 };
 
@@ -66,6 +67,11 @@ static inline bool pair_is_live(const struct index_pair *pair)
 typedef bool index_visit_fn(void *context, struct bytes key, const struct version *version);
 void index_scan(const struct index *index, struct bytes key, struct bytes end, int64_t revision,
 		index_visit_fn *fn, void *context);
+
+/* The same for each key of which any row is there at `revision`, visible or not. */
+typedef bool index_pair_fn(void *context, struct bytes key, const struct index_pair *pair);
+void index_scan_pairs(const struct index *index, struct bytes key, struct bytes end,
+		      int64_t revision, index_pair_fn *fn, void *context);
 
 int64_t index_count(const struct index *index, struct bytes key, struct bytes end,
 		    int64_t revision);

@@ -82,6 +82,7 @@ static inline struct version row_version(const struct row *row)
 		.value_bytes = (uint32_t)row->value.size,
 		.tombstone = row->flags & ROW_TOMBSTONE,
 		.invisible = row->flags & ROW_INVISIBLE,
+		.merged = row->flags & ROW_MERGED,
 		.has_meta = row->meta.size > 0,
 	};
 }
