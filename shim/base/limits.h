@@ -22,6 +22,7 @@
 #define REV_SUB_BITS 23
 #define REV_SUB_MAX ((1LL << REV_SUB_BITS) - 1) /* rows one transaction may write */
 #define REV_MAIN_MAX ((1LL << 40) - 1)
+#define JUMP_REVISION_MAX (REV_MAIN_MAX / 2) /* after a jump there are as many left for writes */
 
 /* --- memory that one party may hold ----------------------------------------------------------- */
 #define MEMORY_CALLS_BYTES_MIN (64 * MIB)   /* --request-memory-bytes, all calls together, is a */
@@ -61,6 +62,9 @@
 #define STATE_NAME_BYTES_MAX (64 * KIB)	 /* names are searched by; a longer one is a mistake */
 #define STATE_VALUE_BYTES_MAX (32 * MIB) /* the biggest meta of a key (16 MiB), and room */
 #define STATE_SLICE_ROWS 256		 /* records read in one transaction of a scan ... */
+#define KEYS_SLICE_KEYS 256		 /* keys that a scan of all keys has ready ... */
+#define KEYS_SLICE_BYTES (1 * MIB)	 /* ... and bytes of them, and one row more */
+#define KEYS_LOOKED_AT_MAX 4096		 /* by it under one lock of the index, about 0.5 ms */
 #define STATE_SLICE_BYTES (1 * MIB)	 /* ... and bytes of them, and one record more */
 
 /* --- database --------------------------------------------------------------------------------- */

@@ -11,7 +11,14 @@ enum err apply_get(struct apply *apply, struct bytes key, struct apply_row *ret_
 	struct batch *batch = apply->batch;
 	struct index_pair pair = index_pair(batch->store->index, key, INT64_MAX);
 
-	return keyrow_read(batch->conn, &pair, true, &batch->reads, ret_row);
+	struct apply_row row;
+	enum err e = keyrow_read(batch->conn, &pair, true, &batch->reads, &row);
+
+	if (!e && row.live && !arena_copy(&batch->reads, key, &row.kv.key))
+		e = fault(ERR_NOMEM, "a key of %zu bytes", key.size);
+	if (!e)
+		*ret_row = row;
+	return e;
 }
 
 static enum err apply_write(struct apply *apply, struct row_write write)

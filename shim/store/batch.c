@@ -351,21 +351,37 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 	return hang(batch, write->key, row.lease, old_lease);
 }
 
-enum err batch_end_revision(struct batch *batch)
+/* The rows of the revision in progress become the events of this one. */
+static enum err close_revision(struct batch *batch, int64_t revision)
 {
 	struct event_batch *events;
 	enum err e;
 
-	if (!batch_dirty(batch))
-		return ERR_OK;
 	if (!grow_events(batch))
 		return fault(ERR_NOMEM, "list of %zu revisions", batch->event_count);
-	e = event_batch_new(batch->store, batch->head + 1, batch->changes + batch->revision_changes,
+	e = event_batch_new(batch->store, revision, batch->changes + batch->revision_changes,
 			    batch->change_count - batch->revision_changes, &events);
 	if (e)
 		return e;
 	batch->events[batch->event_count++] = events;
 	batch->revision_changes = batch->change_count;
-	batch->head++;
+	batch->head = revision;
 	return ERR_OK;
+}
+
+enum err batch_end_revision(struct batch *batch)
+{
+	return batch_dirty(batch) ? close_revision(batch, batch->head + 1) : ERR_OK;
+}
+
+enum err batch_jump(struct batch *batch, int64_t revision)
+{
+	enum err e;
+
+	if (revision <= batch->head)
+		return ERR_COMPACTED;
+	if (revision > JUMP_REVISION_MAX)
+		return ERR_FUTURE_REVISION;
+	e = close_revision(batch, revision); /* no events, but progress */
+	return e ? e : batch_set_compacted(batch, revision);
 }

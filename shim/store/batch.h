@@ -141,6 +141,9 @@ enum err batch_delete(struct batch *batch, const struct delete_op *op, struct ar
 enum err batch_txn(struct batch *batch, const struct txn_op *txn, struct arena *arena,
 		   struct txn_result *ret_result);
 enum err batch_apply(struct batch *batch, apply_fn *fn, void *context);
+enum err batch_jump(struct batch *batch, int64_t revision);
+/* All below `revision` is compacted from here on. */
+enum err batch_set_compacted(struct batch *batch, int64_t revision);
 
 /* The compaction revision as this batch leaves it. */
 static inline int64_t batch_compacted(const struct batch *batch)

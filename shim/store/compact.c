@@ -22,10 +22,11 @@ bool sweeper_settled(const struct sweeper *sweeper)
 
 static bool begin_pass(struct sweeper *sweeper)
 {
-	int64_t floor = pins_floor(&sweeper->store->pins);
+	int64_t floor = pins_begin_sweep(&sweeper->store->pins);
 
 	if (floor <= sweeper->swept)
 		return false;
+	sweeper->noted = false;
 	sweeper->target = floor;
 	sweeper->cursor = (struct index_sweep){0};
 	sweeper->active = true;
@@ -80,12 +81,16 @@ static int by_number(const void *left, const void *right)
 
 /* --- deleting: rows leave the log ------------------------------------------------------------ */
 
-/* One slice and, with the last of a pass, the note that it is done, in the transaction. */
+/* One slice in the transaction; with the first of a pass the note how far rows may be gone, with
+ * the last the note that they are. */
 static enum err delete_rows(struct sweeper *sweeper, size_t upto)
 {
 	struct conn *conn = sweeper->conn;
 	enum err e = ERR_OK;
 
+	if (!sweeper->noted)
+		e = conn_setting_set(conn, SETTING_SWEEPING,
+				     atomic_load(&sweeper->store->pins.swept));
 	for (size_t i = sweeper->rows_deleted; i < upto && !e; i++) {
 		sqlite3_stmt *stmt = conn_stmt(conn, STMT_ROW_DELETE);
 
@@ -118,6 +123,7 @@ static enum err delete_slice(struct sweeper *sweeper)
 			conn_do(conn, STMT_ROLLBACK);
 		return e; /* rows stay listed for the next try */
 	}
+	sweeper->noted = true;
 	count_up(&sweeper->store->counters.compacted_rows, upto - sweeper->rows_deleted);
 	sweeper->rows_deleted = upto;
 	return ERR_OK;

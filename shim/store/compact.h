@@ -9,7 +9,8 @@
  * and deleted in row order, so that neighbours in one page go together: a tenth of the WAL.
  * Limits: one step is either SWEEP_SLICE_KEYS keys looked at or one transaction of at most
  * SWEEP_SLICE_ROWS deletes, so neither a write nor the WAL ever waits for more.
- * Restart: a pass that did not end starts over; it finds the rows that are left. */
+ * Restart: a pass that did not end starts over; it finds the rows that are left.  Its target is in
+ * the database from its first deletion on, so that store_swept() never promises rows that went. */
 #ifndef SHIM_STORE_COMPACT_H
 #define SHIM_STORE_COMPACT_H
 
@@ -23,6 +24,7 @@ struct sweeper {
 	struct conn *conn;
 	int64_t swept; /* nothing unneeded at this revision is left */
 	bool active;   /* a pass is under way */
+	bool noted;    /* ... and the database says so */
 	int64_t target;
 	struct index_sweep cursor;
 	int64_t *rows; /* out of the index, not yet out of the log */

@@ -9,7 +9,7 @@
 #include "shim/store/internal.h"
 #include "shim/store/sync.h"
 
-/* Without with_value kv.value has its size only. */
+/* kv.key is left to the caller.  Without with_value kv.value has its size only. */
 enum err keyrow_read(struct conn *conn, const struct index_pair *pair, bool with_value,
 		     struct arena *arena, struct apply_row *ret_row);
 

@@ -151,6 +151,7 @@ enum op_kind {
 	OP_ALARM_CLEAR,
 	OP_DEFRAGMENT,
 	OP_APPLY,
+	OP_JUMP, /* sync: the head moves forward, all before it counts as compacted */
 };
 
 enum alarm { ALARM_NONE, ALARM_NOSPACE, ALARM_CORRUPT }; /* numbers are the wire's */
@@ -179,6 +180,9 @@ struct op {
 			apply_fn *fn;
 			void *context;
 		} apply;
+		struct {
+			int64_t revision; /* the new head: above the old, <= JUMP_REVISION_MAX */
+		} jump;
 	} in;
 
 	/* Filled by the writer. */

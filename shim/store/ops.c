@@ -319,21 +319,24 @@ enum err batch_expire(struct batch *batch, int64_t lease)
 
 /* --- compaction, alarms ---------------------------------------------------------------------- */
 
+enum err batch_set_compacted(struct batch *batch, int64_t revision)
+{
+	enum err e = conn_setting_set(batch->conn, SETTING_COMPACTED, revision);
+
+	if (!e) /* the rows that tell the head may be swept one day */
+		e = conn_setting_set(batch->conn, SETTING_HEAD, batch->head);
+	if (!e)
+		batch->compacted = revision;
+	return batch_broken(batch, e);
+}
+
 static enum err compact(struct batch *batch, int64_t revision)
 {
-	enum err e;
-
 	if (revision <= batch_compacted(batch))
 		return ERR_COMPACTED;
 	if (revision > batch->head)
 		return ERR_FUTURE_REVISION;
-	e = conn_setting_set(batch->conn, SETTING_COMPACTED, revision);
-	if (!e) /* the rows that tell the head may be swept one day */
-		e = conn_setting_set(batch->conn, SETTING_HEAD, batch->head);
-	batch_broken(batch, e);
-	if (!e)
-		batch->compacted = revision;
-	return e;
+	return batch_set_compacted(batch, revision);
 }
 
 static enum err set_alarm(struct batch *batch, enum alarm alarm, bool raise, bool *ret_changed)
@@ -378,6 +381,7 @@ static enum err alarm_refuses(const struct batch *batch, const struct op *op)
 	case OP_COMPACT:
 	case OP_LEASE_REVOKE:
 	case OP_APPLY:
+	case OP_JUMP:
 		return corrupt ? ERR_CORRUPT : ERR_OK;
 	case OP_ALARM_SET:
 	case OP_ALARM_CLEAR:
@@ -416,6 +420,8 @@ static enum err run(struct batch *batch, struct op *op)
 		return set_alarm(batch, op->in.alarm, false, &op->out.alarm_changed);
 	case OP_APPLY:
 		return batch_apply(batch, op->in.apply.fn, op->in.apply.context);
+	case OP_JUMP:
+		return batch_jump(batch, op->in.jump.revision);
 	case OP_DEFRAGMENT:
 		break;
 	}

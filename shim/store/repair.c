@@ -86,6 +86,8 @@ static enum err copy_small(struct repair *repair)
 		e = conn_setting_set(target, SETTING_COMPACTED, numbers.compacted);
 	if (!e && numbers.swept != NEVER_COMPACTED)
 		e = conn_setting_set(target, SETTING_SWEPT, numbers.swept);
+	if (!e && numbers.sweeping != SWEEPING_UNKNOWN)
+		e = conn_setting_set(target, SETTING_SWEEPING, numbers.sweeping);
 	return e;
 }
 

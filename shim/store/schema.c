@@ -204,6 +204,8 @@ enum err schema_numbers_read(struct conn *conn, struct schema_numbers *ret_numbe
 	if (!e)
 		e = conn_setting_get(conn, SETTING_SWEPT, NEVER_COMPACTED, &numbers.swept);
 	if (!e)
+		e = conn_setting_get(conn, SETTING_SWEEPING, SWEEPING_UNKNOWN, &numbers.sweeping);
+	if (!e)
 		e = read_alarms(conn, &numbers.alarms);
 	if (e)
 		return e;
@@ -223,7 +225,12 @@ enum err schema_start(struct conn *conn, struct schema_numbers *ret_numbers)
 	if (!numbers.identity.cluster_id || !numbers.identity.member_id)
 		return fault(ERR_DAMAGED, "the database has no identity: restore a snapshot");
 	numbers.identity.term++;
-	e = conn_setting_set(conn, SETTING_TERM, (int64_t)numbers.identity.term);
+	if (numbers.sweeping == SWEEPING_UNKNOWN) {
+		numbers.sweeping = numbers.compacted;
+		e = conn_setting_set(conn, SETTING_SWEEPING, numbers.sweeping);
+	}
+	if (!e)
+		e = conn_setting_set(conn, SETTING_TERM, (int64_t)numbers.identity.term);
 	if (!e)
 		*ret_numbers = numbers;
 	return e;

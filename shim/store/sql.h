@@ -64,5 +64,6 @@ enum stmt {
 #define SETTING_HEAD "head_revision"	     /* the head is never below it */
 #define SETTING_COMPACTED "compact_revision" /* absent: never compacted */
 #define SETTING_SWEPT "swept_revision"	     /* rows not needed at it are gone */
+#define SETTING_SWEEPING "sweep_revision"    /* ... may be gone; rows above it are there */
 
 #endif

@@ -92,6 +92,8 @@ static enum err open_rest(struct store *store, struct conn *conn, char *problem)
 	sqlite3_db_release_memory(conn->db);
 	malloc_trim(0);
 	atomic_store(&store->pins.compacted, numbers.compacted);
+	atomic_store(&store->pins.swept,
+		     numbers.swept > numbers.sweeping ? numbers.swept : numbers.sweeping);
 	atomic_store(&store->alarms, numbers.alarms);
 	/* Never back, though the newest rows may have been swept. */
 	atomic_store(&store->head, highest(newest, numbers.head, numbers.compacted));

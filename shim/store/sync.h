@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sync.h - the face of the store for the sync engine: merging and stamping on the writer, and small
- * durable records.
+/* sync.h - the face of the store for the sync engine: merging and stamping on the writer, small
+ * durable records, the log by revision, all keys at one moment.
  *
  * Threads: what takes a struct apply runs on the writer, inside the function that was given it; the
  * rest is like store.h's.
@@ -78,5 +78,86 @@ enum err store_state_get(struct store_reader *reader, struct bytes name, struct 
 typedef bool state_visit_fn(void *context, struct bytes name, struct bytes value);
 enum err store_state_scan(struct store_reader *reader, struct bytes from, struct bytes end,
 			  state_visit_fn *fn, void *context);
+
+/* --- the log by revision ---------------------------------------------------------------------- */
+
+struct log_row {
+	int64_t revision;
+	int64_t sub; /* place in its revision; gaps where the sweep took others */
+	struct bytes key;
+	struct bytes value; /* none in a deletion and in an invisible row */
+	struct bytes meta;
+	int64_t create_revision;
+	int64_t version;
+	int64_t lease;
+	bool tombstone;
+	bool invisible;
+	bool merged; /* written by apply_put() or apply_delete() */
+};
+
+/* Slices live during the call; an error ends the reading and is its answer.  fn must not read the
+ * log with the same reader. */
+typedef enum err log_visit_fn(void *context, const struct log_row *row);
+
+struct log_op {
+	int64_t from; /* exclusive */
+	int64_t to;   /* inclusive; beyond the head: up to the head */
+	size_t rows_max;
+	size_t bytes_max; /* keys, values and metas */
+};
+
+/* All rows of the main revisions in (from, ret_to], in the order of their writing: invisible ones
+ * and deletions too.  Whole revisions, at least one where there is one; stops after the revision in
+ * which a limit was reached.  COMPACTED when rows after `from` may have been swept. */
+enum err store_log(struct store_reader *reader, const struct log_op *op, log_visit_fn *fn,
+		   void *context, int64_t *ret_to);
+
+/* What was known of one key at a revision >= store_swept(): else COMPACTED; above the head
+ * FUTURE_REVISION.  A key that was deleted then, with nothing in its meta, may not be found.  The
+ * slices are in the arena. */
+enum err store_key_at(struct store_reader *reader, struct bytes key, int64_t revision,
+		      struct arena *arena, struct apply_row *ret_row);
+
+/* All rows whose main revision is above it are still in the log, whatever was compacted; 0: all
+ * that ever were. */
+int64_t store_swept(const struct store *store);
+/* The sweep goes no further than this revision until it is moved; INT64_MAX: no hold, as after
+ * store_open().  What was swept before stays swept, so it is set before store_start(). */
+void store_log_hold(struct store *store, int64_t revision);
+
+/* --- all keys at one moment ------------------------------------------------------------------- */
+
+struct keys_op {
+	struct bytes key; /* a range as everywhere: see range_contains() */
+	struct bytes end;
+	bool values; /* wanted; else value.data is NULL */
+};
+
+/* One key that is visible and alive, or of which sync knows something. */
+struct keys_row {
+	struct bytes key;
+	struct bytes meta;  /* of the newest row of any kind */
+	struct bytes value; /* of the visible version, when live */
+	bool live;
+	bool merged; /* the newest row is */
+	int64_t newest_revision;
+	int64_t visible_revision; /* of the newest visible row, a deletion too; 0: none is left */
+	int64_t lease;		  /* of the visible version, when live */
+};
+
+/* The scan sees the published head at which it was opened, and pins it: while it is open the sweep
+ * leaves all that the scan may show.  It holds no lock and no transaction between calls, and some
+ * KEYS_SLICE_BYTES and one row of memory. */
+struct store_keys;
+
+enum err store_keys_open(struct store_reader *reader, const struct keys_op *op,
+			 struct store_keys **ret_keys, int64_t *ret_revision);
+/* Slices live until the next call.  ret_found is false at the end. */
+enum err store_keys_next(struct store_keys *keys, struct keys_row *ret_row, bool *ret_found);
+/* One key, in the range or not, at the scan's revision, with its value; its slices live until the
+ * next store_keys_get(). */
+enum err store_keys_get(struct store_keys *keys, struct bytes key, struct keys_row *ret_row,
+			bool *ret_found);
+void store_keys_close(struct store_keys *keys);
 
 #endif

@@ -308,6 +308,7 @@ bool rig_op_equal(const struct op *a, const struct op *b)
 	case OP_ALARM_CLEAR:
 	case OP_DEFRAGMENT:
 	case OP_APPLY:
+	case OP_JUMP:
 		break;
 	}
 	return true;
