@@ -119,6 +119,10 @@ FORCE:
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+$(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/engine_rig.o
+$(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/test_engine.o $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/libkedge.a $(LDLIBS) -lcmocka
+
 $(OUT)/tests/unit/sim/%: $(OUT)/tests/unit/sim/%.o $(SIM_DISK) $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 

@@ -40,6 +40,11 @@
 #define PAGE_KEYS_MAX 128	      /* of a comparison: fetched and merged at a time */
 #define SESSION_LATE_KEYS_MAX 65536   /* merged from others meanwhile; more start it anew */
 #define CLOCK_STEPS_MAX 4096	      /* merges whose revisions a window may end at */
+#define WAITERS_MAX 10000	      /* clients that wait for a token */
+#define BREAKER_PERIOD_MS 600000      /* over which a peer's deletes are counted */
+#define LOG_HOLD_REVISIONS_MAX 65536  /* kept for a peer: some 64 MiB of rows of 1 KB */
+#define JOURNAL_BYTES_MAX (16 * MIB)  /* closed siblings; the oldest go first */
+#define JOURNAL_ENTRY_BYTES 512	      /* what one counts for, on average */
 #define WITNESS_LEASE_REVISIONS 10000 /* reserved at a time: one small file synced per so many */
 #define INCARNATION_JUMP 1000	      /* revisions, beyond what any peer has seen */
 #define KEY_ARENA_BYTES (64 * MIB)    /* of one key's merge: three states of META_BYTES_MAX */

@@ -2,11 +2,13 @@
 /* clock.h - the site's revision vectors, one a group, as of now and as of any revision of the log
  * at which a window may be cut.
  *
- * What the site wrote itself is not kept: up to revision R it is all of (begin, R] of its present
- * incarnation.  What it took over came in merges; each is a step, with the first and the last
- * revision that it wrote.  A window must not end inside a step, for the rows of a merge mean
- * something only beside the whole of its step.  Steps are folded into a base when nobody needs the
- * revisions between them.
+ * What the site wrote itself is not kept: at revision R it is all of its present incarnation up to
+ * the newest client's write that is not above R.  Merges take revisions too, but they are no
+ * writes: if the vector grew with them, two sites would tell each other of their merges for ever.
+ * What it took over came in merges; each is a step, with the first and the last revision that it
+ * wrote.  A window must not end inside a step, for the rows of a merge mean something only beside
+ * the whole of its step.  Steps are folded into a base when nobody needs the revisions between
+ * them.
  *
  * Ownership: zeroed memory .. clock_fini.  Threads: the engine's; the writer reads `now` of a clock
  * that nobody changes while an op is under way.
@@ -37,6 +39,8 @@ struct group_clock {
 struct node_clock {
 	struct actor self;
 	int64_t begin; /* the incarnation's revisions are above */
+	/* The newest revision that a client's write got, or was to get; the stamper's. */
+	const _Atomic int64_t *written;
 	struct group_clock groups[GROUPS];
 };
 
@@ -57,8 +61,9 @@ enum err clock_fold(struct node_clock *clock, enum group group, int64_t revision
 /* --- records of the store ------------------------------------------------------------------- */
 
 enum err clock_put_step(struct apply *apply, enum group group, const struct clock_step *step);
-/* The base, and no step up to it. */
-enum err clock_put_base(struct apply *apply, const struct node_clock *clock, enum group group);
+/* All that is known at the revision as its base, and no step up to it. */
+enum err clock_put_base(struct apply *apply, const struct node_clock *clock, enum group group,
+			int64_t revision);
 enum err clock_load(struct node_clock *clock, struct store_reader *reader);
 
 #endif

@@ -42,6 +42,8 @@ enum notice_kind {
 	NOTICE_HELD, /* merged, but not shown: text says why */
 	NOTICE_DELETION_DUE,
 	NOTICE_BAD_MESSAGE,
+	NOTICE_BREAKER,	     /* a peer was stopped: it would delete too much */
+	NOTICE_COMPLETED,    /* a deletion whose last finalizers went at two sites */
 	NOTICE_BASE_UNKNOWN, /* a delta could not be applied: sent again whole */
 	NOTICE_KINDS
 };
@@ -80,7 +82,14 @@ struct engine_config {
 	struct bytes disk;
 	int64_t compare_every_ms; /* periodic comparison of states; 0: off */
 	size_t window_bytes;	  /* 0: the default */
-	unsigned mistakes;	  /* tests only: see mistakes.h */
+	/* Whether what the actor wrote may be shown here under this key; NULL: all may.  Any
+	 * thread; a pure function. */
+	bool (*may_write)(void *context, const struct actor *actor, struct bytes key);
+	/* Deletes that one peer may bring within BREAKER_PERIOD_MS, at least and in thousandths of
+	 * this site's keys; more stop it and ask.  0: off. */
+	int64_t breaker_deletes;
+	int64_t breaker_permille;
+	unsigned mistakes; /* tests only: see mistakes.h */
 };
 
 /* --- the stamper ---------------------------------------------------------------------------- */
@@ -116,6 +125,21 @@ void engine_compare(struct engine *engine, struct engine_peer *peer);
 
 /* --- what it knows -------------------------------------------------------------------------- */
 
+/* Whether all that the token names is taken in: a client that wrote elsewhere and got the token may
+ * read here now. */
+bool engine_has(const struct engine *engine, enum group group, const struct vector *token);
+/* Calls back when engine_has(), with OK, or at the deadline, with TIMEOUT; from a call into the
+ * engine, and at once where it is so already.  BUSY beyond WAITERS_MAX. */
+enum err engine_wait(struct engine *engine, enum group group, const struct vector *token,
+		     int64_t deadline_ms, void (*on_done)(void *context, enum err e),
+		     void *context);
+/* One hash over all keys of the group and their states: equal roots, equal sites.  Reads all of
+ * them.  BUSY while a job runs. */
+enum err engine_root(struct engine *engine, enum group group, uint8_t ret_root[STATE_HASH_BYTES]);
+
+/* Lets a peer go on that the breaker stopped: all that it brings while this link is up. */
+void engine_admit(struct engine *engine, struct engine_peer *peer);
+
 struct actor engine_self(const struct engine *engine);
 /* The revision vector, own writes up to the published head included. */
 enum err engine_vector(const struct engine *engine, enum group group, struct vector *ret_vector);
@@ -126,6 +150,7 @@ struct peer_status {
 	struct actor actor; /* of its last hello */
 	bool ready;
 	bool is_comparing;
+	bool is_stopped;	/* by the breaker */
 	int64_t cursor[GROUPS]; /* how far into its log we are */
 	int64_t acked[GROUPS];	/* how far it is into ours */
 	uint64_t bytes_sent;

@@ -3,10 +3,12 @@
  *
  *   clock/GROUP/base            the vector at a revision
  *   clock/GROUP/step/REVISION   what a merge added to it
+ *   clock/GROUP/barrier         cursors of peers below it are no good
  *   identity                    site, incarnation and where it began
+ *   healing                     an incarnation that began and is not whole yet
  *   stamp                       the ceiling of the hybrid clock
  *   peer/SITE                   cursors, acknowledged revisions, remembered points of its log
- *   session/SITE GROUP          a comparison under way: vector, how far it is
+ *   claims                      vectors that count for some keys (claims.h)
  *   held/KEY                    merged but not shown, and why
  *   journal/REVISION NUMBER     siblings that a write superseded unseen
  *
@@ -36,14 +38,16 @@ struct record_name record_step(enum group group, int64_t revision);
 bool record_step_revision(struct bytes name, int64_t *ret_revision);
 
 struct record_name record_identity(void);
+struct record_name record_healing(void);
 struct record_name record_stamp(void);
 struct record_name record_peer(const struct site *site);
-struct record_name record_session(const struct site *site, enum group group);
+struct record_name record_claims(void);
+struct record_name record_barrier(enum group group);
 struct record_name record_journal(int64_t revision, uint32_t number);
 bool record_held(struct bytes key, struct arena *arena, struct bytes *ret_name);
 
 /* All records of a kind are in [from, end). */
-enum record_kind { RECORD_PEERS, RECORD_SESSIONS, RECORD_HELD, RECORD_JOURNAL };
+enum record_kind { RECORD_PEERS, RECORD_HELD, RECORD_JOURNAL };
 
 void record_range(enum record_kind kind, struct record_name *ret_from, struct record_name *ret_end);
 

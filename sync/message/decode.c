@@ -67,6 +67,7 @@ static bool take_hello(struct decoding *decoding, struct bytes message, void *in
 		[12] = {PLAIN_ARRAY, AT(hello, rules_hash), RULES_HASH_BYTES},
 		[15] = {PLAIN_U32, AT(hello, window_bytes_max), 0},
 		[16] = {PLAIN_BOOL, AT(hello, is_hub), 0},
+		[18] = {PLAIN_BOOL, AT(hello, is_answer), 0},
 	};
 	static const struct repeated points = {10, MESSAGE_POINTS_MAX, sizeof(struct chain_point),
 					       take_point};
@@ -225,11 +226,15 @@ static bool take_claim(struct decoding *decoding, struct bytes message, void *in
 }
 
 /* For the entries, which name them. */
-static bool note_claims(struct decoding *decoding, const struct window *window)
+static bool take_table(struct decoding *decoding, struct bytes message, unsigned number,
+		       struct claim **ret_claims, size_t *ret_count)
 {
-	decoding->claims = window->claims;
-	decoding->claim_count = window->claim_count;
-	return true;
+	const struct repeated claims = {number, CLAIMS_MAX, sizeof(struct claim), take_claim};
+	bool taken = take_repeated(decoding, message, &claims, ret_claims, ret_count);
+
+	decoding->claims = *ret_claims;
+	decoding->claim_count = *ret_count;
+	return taken;
 }
 
 static bool take_window(struct decoding *decoding, struct bytes message, void *into)
@@ -249,15 +254,13 @@ static bool take_window(struct decoding *decoding, struct bytes message, void *i
 					       take_actor};
 	static const struct repeated entries = {12, MESSAGE_ENTRIES_MAX, sizeof(struct entry),
 						take_entry};
-	static const struct repeated claims = {13, CLAIMS_MAX, sizeof(struct claim), take_claim};
 	struct window *window = into;
 
 	return TAKE_PLAIN(decoding, message, table, window) &&
 	       take_vector(decoding, last_run(message, 5), &window->delta) &&
 	       take_repeated(decoding, message, &actors, &decoding->actors,
 			     &decoding->actor_count) &&
-	       take_repeated(decoding, message, &claims, &window->claims, &window->claim_count) &&
-	       note_claims(decoding, window) &&
+	       take_table(decoding, message, 13, &window->claims, &window->claim_count) &&
 	       take_repeated(decoding, message, &entries, &window->entries, &window->entry_count);
 }
 
@@ -345,6 +348,7 @@ static bool take_session_page(struct decoding *decoding, struct bytes message, v
 	struct session_page *page = into;
 
 	return TAKE_PLAIN(decoding, message, table, page) &&
+	       take_table(decoding, message, 3, &page->claims, &page->claim_count) &&
 	       take_repeated(decoding, message, &entries, &page->entries, &page->entry_count);
 }
 

@@ -189,6 +189,7 @@ static void put_hello(struct encoding *encoding, const struct hello *hello, V1(H
 	out->key_ids = runs_of(encoding, hello->key_ids, hello->key_id_count, MESSAGE_KEY_IDS_MAX);
 	out->window_bytes_max = hello->window_bytes_max;
 	out->is_hub = hello->is_hub;
+	out->is_answer = hello->is_answer;
 	put_clouds(encoding, hello, out);
 }
 

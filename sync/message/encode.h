@@ -15,8 +15,9 @@ struct encoding {
 	struct arena arena;
 	struct actor *actors; /* of a window's touches; ascending, each once */
 	size_t actor_count;
-	const struct window *window; /* NULL in a page */
-	enum err err;		     /* the first one */
+	const struct claim *claims; /* the message's table */
+	size_t claim_count;
+	enum err err; /* the first one */
 };
 
 /* NULL, for the caller to return. */

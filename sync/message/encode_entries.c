@@ -91,9 +91,9 @@ static ProtobufCBinaryData claims_of(struct encoding *encoding, const struct ent
 	if (!entry->claim_count)
 		return data_of(bytes_of(NULL, 0));
 	for (size_t i = 0; fits && i < entry->claim_count; i++) {
-		size_t at = 0; /* a sound window has it */
+		size_t at = 0; /* a sound message has it */
 
-		while (encoding->window->claims[at].id != entry->claims[i])
+		while (encoding->claims[at].id != entry->claims[i])
 			at++;
 		fits = wire_put_number(&buffer, at);
 	}
@@ -142,19 +142,20 @@ static V1(Entry) * *entries_of(struct encoding *encoding, const struct entry *en
 	return list;
 }
 
-static void put_claims(struct encoding *encoding, V1(Window) * out)
+static V1(Claim) * *table_of(struct encoding *encoding, const struct claim *claims, size_t count)
 {
-	const struct window *window = encoding->window;
+	V1(Claim) * *list;
 
-	if (!list_of(encoding, window->claim_count, CLAIMS_MAX, sizeof(**out->claims),
-		     &out->claims))
-		return;
-	out->n_claims = window->claim_count;
-	for (size_t i = 0; i < out->n_claims; i++) {
-		kedge__sync__v1__claim__init(out->claims[i]);
-		out->claims[i]->id = window->claims[i].id;
-		out->claims[i]->vector = vector_of(encoding, &window->claims[i].vector);
+	encoding->claims = claims;
+	encoding->claim_count = count;
+	if (!list_of(encoding, count, CLAIMS_MAX, sizeof(**list), &list))
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		kedge__sync__v1__claim__init(list[i]);
+		list[i]->id = claims[i].id;
+		list[i]->vector = vector_of(encoding, &claims[i].vector);
 	}
+	return list;
 }
 
 static bool has_too_many_touches(const struct window *window)
@@ -186,10 +187,10 @@ void put_window(struct encoding *encoding, const struct window *window, V1(Windo
 	out->more = window->more;
 	out->part = window->part;
 	out->barrier = (uint64_t)window->barrier;
-	encoding->window = window;
 	make_actors(encoding, window);
 	put_actors(encoding, out);
-	put_claims(encoding, out);
+	out->n_claims = window->claim_count;
+	out->claims = table_of(encoding, window->claims, window->claim_count);
 	out->n_entries = window->entry_count;
 	out->entries = entries_of(encoding, window->entries, window->entry_count);
 }
@@ -199,6 +200,8 @@ void put_session_page(struct encoding *encoding, const struct session_page *page
 {
 	kedge__sync__v1__session_page__init(out);
 	out->session = page->session;
+	out->n_claims = page->claim_count;
+	out->claims = table_of(encoding, page->claims, page->claim_count);
 	out->n_entries = page->entry_count;
 	out->entries = entries_of(encoding, page->entries, page->entry_count);
 }

@@ -13,6 +13,10 @@ void message_fini(struct message *message)
 		for (size_t i = 0; i < message->as.window.claim_count; i++)
 			vector_fini(&message->as.window.claims[i].vector);
 		break;
+	case MESSAGE_SESSION_PAGE:
+		for (size_t i = 0; i < message->as.session_page.claim_count; i++)
+			vector_fini(&message->as.session_page.claims[i].vector);
+		break;
 	case MESSAGE_ACK:
 		vector_fini(&message->as.ack.delta);
 		break;
@@ -23,7 +27,6 @@ void message_fini(struct message *message)
 	case MESSAGE_SESSION_OPEN:
 	case MESSAGE_SESSION_COMPARE:
 	case MESSAGE_SESSION_FETCH:
-	case MESSAGE_SESSION_PAGE:
 	case MESSAGE_SESSION_CLOSE:
 	case MESSAGE_EVICT:
 	case MESSAGE_REFUSE:
@@ -99,23 +102,23 @@ static bool hello_is_sound(const struct hello *hello)
 }
 
 /* Each once. */
-static bool claims_are_sound(const struct window *window)
+static bool claims_are_sound(const struct claim *claims, size_t count)
 {
-	for (size_t i = 0; i < window->claim_count; i++)
+	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < i; j++)
-			if (window->claims[i].id == window->claims[j].id)
+			if (claims[i].id == claims[j].id)
 				return false;
 	return true;
 }
 
-static bool claims_are_known(const struct window *window, const struct entry *entry)
+static bool claims_are_known(const struct claim *claims, size_t count, const struct entry *entry)
 {
 	for (size_t i = 0; i < entry->claim_count; i++) {
 		size_t j = 0;
 
-		while (j < window->claim_count && window->claims[j].id != entry->claims[i])
+		while (j < count && claims[j].id != entry->claims[i])
 			j++;
-		if (j == window->claim_count)
+		if (j == count)
 			return false;
 	}
 	return true;
@@ -126,12 +129,13 @@ static bool window_is_sound(const struct window *window)
 	int64_t low = window->from + 1;
 
 	if (!is_revision(window->from) || !is_revision(window->to) || window->from > window->to ||
-	    !is_revision(window->barrier) || !claims_are_sound(window))
+	    !is_revision(window->barrier) || !claims_are_sound(window->claims, window->claim_count))
 		return false;
 	for (size_t i = 0; i < window->entry_count; i++) {
 		const struct entry *entry = &window->entries[i];
 
-		if (!entry_is_sound(entry) || !claims_are_known(window, entry) ||
+		if (!entry_is_sound(entry) ||
+		    !claims_are_known(window->claims, window->claim_count, entry) ||
 		    entry->revision < low || entry->revision > window->to)
 			return false;
 		low = entry->revision;
@@ -152,9 +156,9 @@ static bool page_is_sound(const struct session_page *page)
 {
 	for (size_t i = 0; i < page->entry_count; i++)
 		if (!entry_is_sound(&page->entries[i]) || page->entries[i].touch_count ||
-		    page->entries[i].claim_count)
+		    !claims_are_known(page->claims, page->claim_count, &page->entries[i]))
 			return false;
-	return true;
+	return claims_are_sound(page->claims, page->claim_count);
 }
 
 bool message_is_sound(const struct message *message)

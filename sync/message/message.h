@@ -70,6 +70,9 @@ struct hello {
 	size_t key_id_count;
 	uint32_t window_bytes_max; /* of what the sender receives */
 	bool is_hub;
+	/* false: who the sender is, no more.  true: the sender knows who the receiver is, and what
+	 * it says of the receiver's log counts. */
+	bool is_answer;
 	struct site *clouds; /* all hubs that the sender has heard of */
 	size_t cloud_count;
 };
@@ -169,6 +172,8 @@ struct session_page {
 	struct entry *
 		entries; /* all that were asked for; a key that is gone is not live, without meta */
 	size_t entry_count;
+	struct claim *claims;
+	size_t claim_count;
 };
 
 struct session_close {

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* heal.c - a new incarnation, for a site whose history may have been rolled back or copied.
+ *
+ * 1. One op: the identity gets a next incarnation that begins at the last revision that everybody
+ *    remembers alike; what the old one wrote up to there is noted in the vector as an other's.
+ * 2. The head jumps beyond all that anybody has seen, and what was before counts as compacted: so
+ *    informers that saw a newer revision list again.
+ * 3. Rows above the common revision are told anew as the new incarnation's: first the keys are
+ *    gathered, then written in jobs of some keys each.
+ * Until the last of them windows go to nobody.  A crash in between goes on at 1. or 3.: the record
+ * of the identity says so. */
+#include "sync/engine/internal.h"
+
+#include <stdlib.h>
+
+struct begin_job {
+	struct job job;
+	struct identity identity;
+	struct healing heal;
+	struct clock_step steps[GROUPS];
+	bool is_first;
+	int64_t jump_to; /* 0: not at all */
+};
+
+struct anew_job {
+	struct job job;
+	struct bytes *keys; /* in the job's arena */
+	size_t count;
+	bool is_last;
+	int64_t first;
+	int64_t last;
+};
+
+/* --- the record ------------------------------------------------------------------------------- */
+
+static enum err put_identity(struct apply *apply, const struct identity *identity,
+			     const struct healing *heal)
+{
+	struct record_name name = record_identity();
+	struct record_name healing = record_healing();
+	struct buffer buffer = BUFFER_INIT(64 * KIB);
+	enum err e = identity_encode(identity, &buffer)
+			     ? apply_set_state(apply, record_bytes(&name), buffer_bytes(&buffer))
+			     : fault(ERR_NOMEM, "the record of the identity");
+
+	buffer.size = 0;
+	if (!e && heal &&
+	    !(actor_put(&buffer, &heal->old) && wire_put_number(&buffer, (uint64_t)heal->common) &&
+	      wire_put_number(&buffer, (uint64_t)heal->end)))
+		e = fault(ERR_NOMEM, "the record of an incarnation");
+	if (!e)
+		e = heal ? apply_set_state(apply, record_bytes(&healing), buffer_bytes(&buffer))
+			 : apply_delete_state(apply, record_bytes(&healing));
+	buffer_fini(&buffer);
+	return e;
+}
+
+/* --- 3. rows anew ----------------------------------------------------------------------------- */
+
+static bool is_old(const struct healing *heal, const struct dot *dot)
+{
+	return !actor_compare(&dot->actor, &heal->old) && dot->revision > heal->common;
+}
+
+/* Gives dots to the new incarnation; whether there were any. */
+static bool give_over(const struct healing *heal, const struct actor *new, struct state *state)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < state->count; i++) {
+		struct birth *birth = &state->births[i];
+
+		if (is_old(heal, &birth->dot)) {
+			birth->dot.actor = *new;
+			any = true;
+		}
+		for (size_t j = 0; j < birth->count; j++) {
+			for (size_t k = 0; k < birth->cells[j].count; k++) {
+				struct sibling *sibling = &birth->cells[j].siblings[k];
+
+				if (!is_old(heal, &sibling->dot))
+					continue;
+				sibling->dot.actor = *new;
+				any = true;
+			}
+		}
+	}
+	return any;
+}
+
+static int compare_births(const void *a, const void *b)
+{
+	return dot_compare(&((const struct birth *)a)->dot, &((const struct birth *)b)->dot);
+}
+
+static int compare_siblings(const void *a, const void *b)
+{
+	return dot_compare(&((const struct sibling *)a)->dot, &((const struct sibling *)b)->dot);
+}
+
+/* Another incarnation sorts elsewhere. */
+static void sort_state(struct state *state)
+{
+	for (size_t i = 0; i < state->count; i++)
+		for (size_t j = 0; j < state->births[i].count; j++)
+			qsort(state->births[i].cells[j].siblings, state->births[i].cells[j].count,
+			      sizeof(struct sibling), compare_siblings);
+	if (state->count)
+		qsort(state->births, state->count, sizeof(*state->births), compare_births);
+}
+
+static enum err write_anew(struct anew_job *job, struct apply *apply, struct bytes key)
+{
+	struct engine *engine = job->job.engine;
+	struct stamper *stamper = engine->stamper;
+	struct actor self = identity_self(&stamper->identity);
+	struct apply_row row;
+	struct row_meta meta;
+	struct state state;
+	struct arena arena;
+	struct bytes bytes;
+	struct shown shown;
+	bool deleted;
+	enum err e = apply_get(apply, key, &row);
+
+	arena_init(&arena, KEY_ARENA_BYTES);
+	shown = (struct shown){row.live, row.kv.value};
+	if (!e)
+		e = stamper_state(stamper, row.meta, row.newest_revision, &shown, &arena, &meta,
+				  &state);
+	deleted = !e && !state.count;
+	if (!e && (give_over(&engine->heal, &self, &state) || deleted)) {
+		sort_state(&state);
+		meta.merged = meta.wildcard = true;
+		meta.touch_count = 0;
+		e = apply_next_revision(apply);
+		if (!e)
+			e = stamper_reserve(stamper, apply_revision(apply));
+		if (!e)
+			e = meta_encode(&state, &shown, &arena, &meta.state);
+		if (!e)
+			e = stamper_row(stamper, &meta, apply_revision(apply), key, shown.value,
+					&arena, &bytes);
+		if (!e)
+			e = row.live ? apply_put(apply, &row.kv, bytes, false)
+				     : apply_delete(apply, key, bytes, false);
+	}
+	arena_fini(&arena);
+	return e;
+}
+
+static enum err run_anew(struct job *base, struct apply *apply)
+{
+	struct anew_job *job = container_of(base, struct anew_job, job);
+	struct engine *engine = base->engine;
+	enum err e = ERR_OK;
+
+	job->first = apply_revision(apply);
+	for (size_t i = 0; !e && i < job->count; i++)
+		e = write_anew(job, apply, job->keys[i]);
+	if (!e)
+		e = apply_next_revision(apply);
+	job->last = apply_revision(apply) - 1;
+	if (e || !job->is_last)
+		return e;
+	for (int group = 0; !e && group < GROUPS; group++)
+		e = clock_put_base(apply, &engine->clock, group, job->last);
+	return e ? e : put_identity(apply, &engine->stamper->identity, NULL);
+}
+
+static void anew_done(struct job *base, enum err e)
+{
+	struct anew_job *job = container_of(base, struct anew_job, job);
+	struct engine *engine = base->engine;
+
+	for (int group = 0; !e && job->is_last && group < GROUPS; group++)
+		e = clock_fold(&engine->clock, group, job->last);
+	if (e) {
+		engine_die(engine, e);
+		return;
+	}
+	if (!job->is_last)
+		return;
+	engine->healing = false;
+	engine->ready = true;
+	list_for_each (node, &engine->peers)
+		hello_introduce(container_of(node, struct engine_peer, node));
+}
+
+/* --- gathering keys --------------------------------------------------------------------------- */
+
+struct gathering {
+	struct engine *engine;
+	struct anew_job *job;
+};
+
+static bool take_key(struct gathering *gathering, struct bytes key)
+{
+	struct anew_job *job = gathering->job;
+	struct job *base;
+
+	if (job && job->count == PAGE_KEYS_MAX) {
+		gathering->job = NULL;
+		job_add(&job->job);
+	}
+	if (!gathering->job) {
+		base = job_new(gathering->engine, NULL, sizeof(struct anew_job));
+		if (!base)
+			return false;
+		base->run = run_anew;
+		base->done = anew_done;
+		gathering->job = container_of(base, struct anew_job, job);
+		gathering->job->keys =
+			arena_calloc(&base->arena, PAGE_KEYS_MAX, sizeof(struct bytes));
+	}
+	job = gathering->job;
+	return job->keys &&
+	       (!key.size || arena_copy(&job->job.arena, key, &job->keys[job->count++]));
+}
+
+static enum err visit_log(void *context, const struct log_row *row)
+{
+	struct gathering *gathering = context;
+	enum group group;
+
+	if (row->merged || !scope_has(gathering->engine->stamper->scope, row->key, &group) ||
+	    take_key(gathering, row->key))
+		return ERR_OK;
+	return fault(ERR_NOMEM, "keys of an incarnation");
+}
+
+/* Where the log is whole it names every key that the old incarnation wrote. */
+static enum err gather_log(struct gathering *gathering)
+{
+	struct engine *engine = gathering->engine;
+	int64_t at = engine->heal.common;
+	enum err e = ERR_OK;
+
+	while (!e && at < engine->heal.end) {
+		struct log_op op = {.from = at,
+				    .to = engine->heal.end,
+				    .rows_max = PAGE_KEYS_MAX,
+				    .bytes_max = WINDOW_BYTES_DEFAULT};
+
+		e = store_log(engine->reader, &op, visit_log, gathering, &at);
+	}
+	return e;
+}
+
+/* Else every key is looked at; deletes that nobody heard of are undone by the others' copies. */
+static enum err gather_keys(struct gathering *gathering)
+{
+	struct engine *engine = gathering->engine;
+	struct store_keys *keys = NULL;
+	struct keys_row row;
+	bool found = true;
+	int64_t revision;
+	enum group group;
+	struct keys_op op = {.key = bytes_of("\0", 1), .end = bytes_of("\0", 1)};
+	enum err e = store_keys_open(engine->reader, &op, &keys, &revision);
+
+	while (!e && found) {
+		e = store_keys_next(keys, &row, &found);
+		if (!e && found && scope_has(engine->stamper->scope, row.key, &group) &&
+		    !take_key(gathering, row.key))
+			e = fault(ERR_NOMEM, "keys of an incarnation");
+	}
+	store_keys_close(keys);
+	return e;
+}
+
+static void go_on(struct engine *engine)
+{
+	struct gathering gathering = {.engine = engine};
+	enum err e = ERR_OK;
+
+	if (engine->heal.common < engine->heal.end)
+		e = engine->heal.common < store_swept(engine->store) ? gather_keys(&gathering)
+								     : gather_log(&gathering);
+	/* Also when there is no key: the last job ends it. */
+	if (!e && !take_key(&gathering, bytes_of(NULL, 0)))
+		e = ERR_NOMEM;
+	if (e) {
+		engine_die(engine, e);
+		return;
+	}
+	gathering.job->is_last = true;
+	job_add(&gathering.job->job);
+}
+
+/* --- 2. the jump ------------------------------------------------------------------------------ */
+
+static void jump_done(struct job *base, enum err e)
+{
+	if (e)
+		engine_die(base->engine, e);
+	else
+		go_on(base->engine);
+}
+
+static void jump(struct engine *engine, int64_t revision)
+{
+	struct job *job = job_new(engine, NULL, sizeof(*job));
+
+	if (!job)
+		return;
+	job->op.kind = OP_JUMP;
+	job->op.in.jump.revision = revision;
+	job->done = jump_done;
+	job_add(job);
+}
+
+/* --- 1. the incarnation ----------------------------------------------------------------------- */
+
+static enum err run_begin(struct job *base, struct apply *apply)
+{
+	struct begin_job *job = container_of(base, struct begin_job, job);
+	struct stamper *stamper = base->engine->stamper;
+	enum err e = ERR_OK;
+
+	for (int group = 0; !e && group < GROUPS; group++) {
+		job->steps[group].last = apply_revision(apply) - 1;
+		job->steps[group].first = job->steps[group].last + 1;
+		e = clock_put_step(apply, group, &job->steps[group]);
+	}
+	job->heal.end = apply_revision(apply) - 1;
+	if (!e)
+		e = put_identity(apply, &job->identity, job->is_first ? NULL : &job->heal);
+	if (e)
+		return e;
+	stamper->identity = job->identity;
+	stamper->has_identity = true;
+	stamper->reserved_end = 0; /* the witness names the new one before the next row */
+	return stamper_reserve(stamper, apply_revision(apply));
+}
+
+static void begin_done(struct job *base, enum err e)
+{
+	struct begin_job *job = container_of(base, struct begin_job, job);
+	struct engine *engine = base->engine;
+
+	for (int group = 0; !e && group < GROUPS; group++)
+		e = clock_step(&engine->clock, group, &job->steps[group]);
+	if (e) {
+		engine_die(engine, e);
+		return;
+	}
+	engine->clock.self = identity_self(&job->identity);
+	engine->clock.begin = identity_begin(&job->identity);
+	engine->heal = job->heal;
+	if (job->is_first) {
+		engine->ready = true;
+		list_for_each (node, &engine->peers)
+			hello_introduce(container_of(node, struct engine_peer, node));
+		return;
+	}
+	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), "begun");
+	jump(engine, job->jump_to);
+}
+
+static void begin_fini(struct job *base)
+{
+	struct begin_job *job = container_of(base, struct begin_job, job);
+
+	for (int group = 0; group < GROUPS; group++)
+		vector_fini(&job->steps[group].delta);
+}
+
+static struct begin_job *begin_job(struct engine *engine)
+{
+	struct job *base = job_new(engine, NULL, sizeof(struct begin_job));
+
+	if (!base)
+		return NULL;
+	base->run = run_begin;
+	base->done = begin_done;
+	base->fini = begin_fini;
+	return container_of(base, struct begin_job, job);
+}
+
+static uint64_t draw(const struct engine *engine)
+{
+	return engine->config.host.random(engine->config.host.context);
+}
+
+static void begin_first(struct engine *engine)
+{
+	struct begin_job *job = begin_job(engine);
+
+	if (!job)
+		return;
+	job->is_first = true;
+	for (size_t i = 0; i < SITE_BYTES; i += sizeof(uint64_t)) {
+		uint64_t part = draw(engine);
+
+		memcpy(job->identity.site.bytes + i, &part, sizeof(part));
+	}
+	identity_begin_next(&job->identity, 0, draw(engine));
+	job_add(&job->job);
+}
+
+void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char *why)
+{
+	struct begin_job *job = engine->healing ? NULL : begin_job(engine);
+	int64_t head = store_head(engine->store);
+	struct actor old = engine->clock.self;
+	enum err e = ERR_OK;
+
+	if (!job)
+		return;
+	engine->healing = true;
+	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), why);
+	list_for_each (node, &engine->peers)
+		container_of(node, struct engine_peer, node)->is_ready = false;
+	job->identity = engine->stamper->identity;
+	identity_begin_next(&job->identity, common, draw(engine));
+	job->heal = (struct healing){.old = old, .common = common};
+	job->jump_to = (seen > head ? seen : head) + INCARNATION_JUMP;
+	for (int group = 0; !e && group < GROUPS && common > engine->clock.begin; group++)
+		e = vector_add(&job->steps[group].delta, &old, engine->clock.begin + 1, common);
+	if (e) {
+		job_free(&job->job);
+		engine_die(engine, e);
+		return;
+	}
+	job_add(&job->job);
+}
+
+/* --- the start -------------------------------------------------------------------------------- */
+
+static const char *suspicion(const struct engine *engine, const struct witness *witness,
+			     bool is_there)
+{
+	struct actor self = engine->clock.self;
+	struct bytes disk = bytes_of(witness->disk, witness->disk_bytes);
+
+	if (!is_there)
+		return "the witness file is missing or cannot be read";
+	if (actor_compare(&witness->self, &self) != 0)
+		return "the witness file is of another incarnation";
+	if (!bytes_equal(disk, engine->config.disk))
+		return "the database stands on another disk, or was copied";
+	if (store_head(engine->store) < witness->from)
+		return "the database is older than the witness file";
+	return NULL;
+}
+
+void heal_start(struct engine *engine)
+{
+	struct stamper *stamper = engine->stamper;
+	struct witness witness = {.from = 0};
+	bool is_there = witness_decode(engine->config.witness, &witness);
+	const char *why;
+	int64_t seen = is_there ? witness.end : store_head(engine->store) + WITNESS_LEASE_REVISIONS;
+
+	if (!stamper->has_identity) {
+		begin_first(engine);
+		return;
+	}
+	why = suspicion(engine, &witness, is_there);
+	if (engine->healing && !why) {
+		jump(engine, store_head(engine->store) + INCARNATION_JUMP);
+		return;
+	}
+	engine->healing = false;
+	if (why && !mistake(&engine->config, MISTAKE_NO_BUMP)) {
+		heal_begin(engine, store_head(engine->store), seen, why);
+		return;
+	}
+	stamper->reserved_from = witness.from;
+	stamper->reserved_end = witness.end;
+	engine->ready = true;
+}
