@@ -279,6 +279,8 @@ static enum err prepare_end(struct job *base)
 	/* Where windows come, they go on from where they are. */
 	if (!asking->peer->pulls[asking->group].on) {
 		job->record.cursors[asking->group] = asking->revision;
+		if (job->record.incarnation != asking->incarnation)
+			job->record.point_count = 0;
 		job->record.incarnation = asking->incarnation;
 	}
 	e = pull_gain(engine, asking->group, &asking->theirs, &job->step.delta);
@@ -305,7 +307,7 @@ static enum err end_now(struct end_job *job)
 	struct pull *pull;
 	enum err e = clock_step(&engine->clock, job->group, &job->step);
 
-	engine->clock_version++;
+	engine->clock_versions[job->group]++;
 	if (record)
 		*record = job->record;
 	claims_fini(&engine->claims);
@@ -324,7 +326,7 @@ static enum err end_now(struct end_job *job)
 	if (pull->on || pull->wanted)
 		return ERR_OK;
 	pull->on = true;
-	pull->retrying = false;
+	pull->retrying = pull->is_told = false;
 	pull->next = asking->revision;
 	peer->status.cursor[job->group] = asking->revision;
 	vector_fini(&pull->told);

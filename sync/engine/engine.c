@@ -152,7 +152,7 @@ static int compare_sites(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct site));
 }
 
-static enum err add_cloud(struct engine *engine, const struct site *site, bool *ret_grew)
+enum err engine_add_cloud(struct engine *engine, const struct site *site, bool *ret_grew)
 {
 	struct site *grown;
 
@@ -174,9 +174,9 @@ enum err engine_hear_clouds(struct engine *engine, const struct hello *hello)
 	enum err e = ERR_OK;
 
 	if (hello->is_hub)
-		e = add_cloud(engine, &hello->self.site, &grew);
+		e = engine_add_cloud(engine, &hello->self.site, &grew);
 	for (size_t i = 0; !e && i < hello->cloud_count; i++)
-		e = add_cloud(engine, &hello->clouds[i], &grew);
+		e = engine_add_cloud(engine, &hello->clouds[i], &grew);
 	if (e || !grew)
 		return e;
 	list_for_each (node, &engine->peers) {
@@ -336,7 +336,9 @@ static enum err load(struct engine *engine)
 		e = load_number(engine, &barrier, &engine->barriers[group]);
 	}
 	hlc_init(&engine->stamper->hlc, ceiling_ms);
-	return e ? e : keep_load(engine);
+	if (!e)
+		e = keep_load(engine);
+	return e ? e : shown_load(engine);
 }
 
 enum err engine_open(const struct engine_config *config, struct store *store,
@@ -354,6 +356,8 @@ enum err engine_open(const struct engine_config *config, struct store *store,
 	list_init(&engine->jobs);
 	list_init(&engine->waiters);
 	engine->clock.written = &stamper->written;
+	for (int group = 0; group < GROUPS; group++)
+		engine->clock_versions[group] = 1;
 	e = store_reader_new(store, &engine->reader);
 	if (!e)
 		e = delta_context_new(&engine->deltas);

@@ -31,6 +31,25 @@ struct anew_job {
 	int64_t last;
 };
 
+/* Only now is it certain who this site is. */
+static void become_ready(struct engine *engine)
+{
+	bool grew = false;
+	enum err e = ERR_OK;
+
+	if (engine->config.is_hub)
+		e = engine_add_cloud(engine, &engine->clock.self.site, &grew);
+	if (!e && (grew || engine->shows_other))
+		e = show_all(engine);
+	if (e) {
+		engine_die(engine, e);
+		return;
+	}
+	engine->ready = true;
+	list_for_each (node, &engine->peers)
+		hello_introduce(container_of(node, struct engine_peer, node));
+}
+
 /* --- the record ------------------------------------------------------------------------------- */
 
 static enum err put_identity(struct apply *apply, const struct identity *identity,
@@ -182,9 +201,7 @@ static void anew_done(struct job *base, enum err e)
 	if (!job->is_last)
 		return;
 	engine->healing = false;
-	engine->ready = true;
-	list_for_each (node, &engine->peers)
-		hello_introduce(container_of(node, struct engine_peer, node));
+	become_ready(engine);
 }
 
 /* --- gathering keys --------------------------------------------------------------------------- */
@@ -349,9 +366,7 @@ static void begin_done(struct job *base, enum err e)
 	engine->clock.begin = identity_begin(&job->identity);
 	engine->heal = job->heal;
 	if (job->is_first) {
-		engine->ready = true;
-		list_for_each (node, &engine->peers)
-			hello_introduce(container_of(node, struct engine_peer, node));
+		become_ready(engine);
 		return;
 	}
 	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), "begun");
@@ -440,7 +455,7 @@ static const char *suspicion(const struct engine *engine, const struct witness *
 		return "the witness file is of another incarnation";
 	if (!bytes_equal(disk, engine->config.disk))
 		return "the database stands on another disk, or was copied";
-	if (store_head(engine->store) < witness->from)
+	if (store_head(engine->store) + 1 < witness->from)
 		return "the database is older than the witness file";
 	return NULL;
 }
@@ -469,5 +484,5 @@ void heal_start(struct engine *engine)
 	}
 	stamper->reserved_from = witness.from;
 	stamper->reserved_end = witness.end;
-	engine->ready = true;
+	become_ready(engine);
 }

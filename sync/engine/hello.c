@@ -201,17 +201,53 @@ struct memory {
 	int64_t seen;
 };
 
-static int64_t own_last(const struct engine *engine, const struct hello *hello)
+static const struct incarnation *find_incarnation(const struct engine *engine, uint32_t number)
+{
+	const struct identity *identity = &engine->stamper->identity;
+
+	for (size_t i = 0; i < identity->count; i++)
+		if (identity->incarnations[i].number == number)
+			return &identity->incarnations[i];
+	return NULL;
+}
+
+/* What the peer has of this incarnation, and of one that this site has forgotten. */
+static int64_t own_last(const struct engine *engine, const struct hello *hello, bool *ret_forgotten)
 {
 	int64_t last = 0;
 
 	for (int group = 0; group < GROUPS; group++) {
-		int64_t in_group = vector_last(&hello->vectors[group], &engine->clock.self);
+		const struct vector *vector = &hello->vectors[group];
 
-		if (in_group > last)
-			last = in_group;
+		for (size_t i = 0; i < vector->count; i++) {
+			const struct vector_entry *entry = &vector->entries[i];
+			bool is_known = find_incarnation(engine, entry->actor.incarnation);
+
+			if (memcmp(&entry->actor.site, &engine->clock.self.site, SITE_BYTES) != 0 ||
+			    (is_known && actor_compare(&entry->actor, &engine->clock.self) != 0))
+				continue;
+			*ret_forgotten |= !is_known;
+			if (revset_last(&entry->revisions) > last)
+				last = revset_last(&entry->revisions);
+		}
 	}
 	return last;
+}
+
+/* Up to where points from the peer's incarnation of this site speak of a log that still is. */
+static int64_t points_end(const struct engine *engine, const struct hello *hello,
+			  bool *ret_forgotten)
+{
+	const struct incarnation *incarnation = find_incarnation(engine, hello->cursor_incarnation);
+	const struct identity *identity = &engine->stamper->identity;
+
+	if (!incarnation) {
+		*ret_forgotten |= hello->cursor_incarnation != 0;
+		return INT64_MAX;
+	}
+	if (incarnation == &identity->incarnations[identity->count - 1])
+		return INT64_MAX;
+	return incarnation[1].begin; /* what came above it was forgotten, and is known to be */
 }
 
 /* What a peer acknowledged it has, as this site wrote it. */
@@ -229,15 +265,19 @@ static int64_t confirmed(const struct engine *engine)
 static struct memory compare_memory(struct engine *engine, const struct hello *hello)
 {
 	int64_t head = store_head(engine->store);
-	struct memory memory = {.seen = own_last(engine, hello)};
+	struct memory memory = {.is_lost = false};
+	int64_t end = points_end(engine, hello, &memory.is_lost);
 	enum match match = MATCH_NO;
 
-	if (hello->point_count && hello->points[0].revision > memory.seen)
-		memory.seen = hello->points[0].revision;
-	memory.is_lost = memory.seen > head;
+	memory.seen = own_last(engine, hello, &memory.is_lost);
+	memory.is_lost |= memory.seen > head;
 	for (size_t i = 0; i < hello->point_count && match == MATCH_NO; i++) {
 		const struct chain_point *point = &hello->points[i];
 
+		if (point->revision > end)
+			continue;
+		if (point->revision > memory.seen)
+			memory.seen = point->revision;
 		if (point->revision <= head)
 			match = match_point(engine, point);
 		if (match == MATCH_NO)
@@ -263,7 +303,7 @@ static void start_pulls(struct engine_peer *peer, const struct peer_record *reco
 		/* Where another incarnation begins is the peer's to judge. */
 		pull->next = record ? record->cursors[group] : 0;
 		pull->on = pull->next > 0;
-		pull->retrying = false;
+		pull->retrying = pull->is_told = false;
 		pull->wanted = !pull->on;
 		vector_fini(&pull->told);
 	}

@@ -83,7 +83,7 @@ struct engine {
 
 	struct site *clouds; /* hubs that are known, this one too; ascending */
 	size_t cloud_count;
-	uint64_t clock_version; /* counts what the clock took over */
+	uint64_t clock_versions[GROUPS]; /* count what the clock took over */
 	uint64_t nonce;
 	struct list peers;
 	struct list jobs;
@@ -91,6 +91,7 @@ struct engine {
 	int64_t cut_max; /* while a job runs: the head before it */
 	bool ready;
 	bool dead;
+	bool shows_other; /* what is shown was made by other rules or hubs */
 	bool healing; /* from the begin of an incarnation until no row names the old one wrongly */
 	struct healing heal;
 	struct asking *asking; /* one comparison at a time */
@@ -109,6 +110,7 @@ struct pull {	       /* what we take from the peer's log */
 	unsigned pending;   /* windows whose jobs wait */
 	int64_t next;	    /* where the newest window that waits ends */
 	struct vector told; /* the peer's vector at `next` */
+	bool is_told;	    /* `told` is known */
 	struct vector ours; /* what we told it of our own */
 };
 
@@ -162,6 +164,7 @@ void engine_notice(struct engine *engine, enum notice_kind kind, struct engine_p
 enum err engine_send(struct engine_peer *peer, struct message *message);
 void engine_refuse(struct engine_peer *peer, enum refusal why, const char *text);
 void engine_pump(struct engine *engine);
+enum err engine_add_cloud(struct engine *engine, const struct site *site, bool *ret_grew);
 /* Takes note of hubs that a peer knows; a new one changes what is shown. */
 enum err engine_hear_clouds(struct engine *engine, const struct hello *hello);
 /* Shows everything anew by the engine's rules and hubs. */
@@ -169,6 +172,10 @@ enum err show_all(struct engine *engine);
 int64_t engine_now(const struct engine *engine); /* ms */
 /* The newest revision at which a window may end now. */
 int64_t engine_cut_head(const struct engine *engine);
+
+/* Hubs that are known, this site where it is one too, and the rules by which things are shown. */
+enum err shown_load(struct engine *engine);
+enum err shown_put(const struct engine *engine, struct apply *apply);
 
 /* --- hello.c ---------------------------------------------------------------------------------- */
 

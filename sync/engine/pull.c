@@ -89,6 +89,7 @@ void pull_retry(struct engine_peer *peer, enum group group, enum retry_reason re
 	pull->retrying = true;
 	pull->retried_ms = engine_now(peer->engine);
 	pull->next = message.as.retry.cursor;
+	pull->is_told = false;
 	vector_fini(&pull->told);
 	engine_send(peer, &message);
 }
@@ -118,7 +119,7 @@ static enum err take_over(struct window_job *job)
 	struct peer_record *record = peer_record_of(engine, &job->record.site);
 	enum err e = clock_step(&engine->clock, window->group, &job->step);
 
-	engine->clock_version++;
+	engine->clock_versions[window->group]++;
 	if (record)
 		*record = job->record;
 	if (job->gains_claims) {
@@ -225,6 +226,8 @@ static enum err prepare(struct job *base)
 		return ERR_BUSY; /* the one before failed, and was asked for again */
 	if (window->to > job->record.cursors[window->group])
 		job->record.cursors[window->group] = window->to;
+	if (job->record.incarnation != window->incarnation)
+		job->record.point_count = 0; /* of a log that may have been another */
 	job->record.incarnation = window->incarnation;
 	if (window->entry_count)
 		peer_record_point(
@@ -264,6 +267,7 @@ static enum err follow(struct engine_peer *peer, const struct window *window,
 
 	if (window->delta_is_whole)
 		vector_fini(&pull->told);
+	pull->is_told = true;
 	e = vector_merge(&pull->told, &window->delta);
 	if (!e)
 		e = vector_merge(has, &window->delta);
@@ -322,7 +326,8 @@ void pull_window(struct engine_peer *peer, struct inbound *inbound)
 	if (window->to < pull->next || (pull->retrying && !window->delta_is_whole) ||
 	    (window->to == pull->next && (window->from < window->to || !window->delta.count)))
 		return; /* again, or from before what was asked for */
-	if (window->from > pull->next || (!window->delta_is_whole && window->from != pull->next)) {
+	if (window->from > pull->next ||
+	    (!window->delta_is_whole && (!pull->is_told || window->from != pull->next))) {
 		if (!pull->retrying)
 			pull_retry(peer, window->group, RETRY_OUT_OF_ORDER);
 		return;

@@ -345,13 +345,17 @@ static void push_one(struct engine_peer *peer, enum group group)
 static bool lacks(struct engine_peer *peer, enum group group)
 {
 	struct engine *engine = peer->engine;
+	const struct push *push = &peer->pushes[group];
 	struct vector now = {0};
+	enum err e = clock_at(&engine->clock, group, push->sent, &now);
 	bool lacking = false;
 
-	if (clock_at(&engine->clock, group, peer->pushes[group].sent, &now))
-		engine_die(engine, ERR_NOMEM);
+	if (!e)
+		e = vector_subtract(&now, &push->told);
+	if (e)
+		engine_die(engine, e);
 	else
-		lacking = !vector_covers(&peer->pushes[group].has, &now);
+		lacking = !vector_covers(&push->has, &now);
 	vector_fini(&now);
 	return lacking;
 }
@@ -369,10 +373,10 @@ void push_pump(struct engine_peer *peer, enum group group)
 		push_one(peer, group);
 	/* The vector may grow without a row. */
 	if (push->on && !peer->engine->running && push->sent == engine_cut_head(peer->engine) &&
-	    push->version != peer->engine->clock_version && lacks(peer, group))
+	    push->version != peer->engine->clock_versions[group] && lacks(peer, group))
 		push_one(peer, group);
 	if (push->on && push->sent == engine_cut_head(peer->engine))
-		push->version = peer->engine->clock_version;
+		push->version = peer->engine->clock_versions[group];
 }
 
 /* --- what the peer says ----------------------------------------------------------------------- */
@@ -423,6 +427,8 @@ void push_start(struct engine_peer *peer, enum group group, int64_t cursor)
 	}
 	push->on = true;
 	push->is_whole = true;
+	vector_fini(&push->told);
+	push->version = 0;
 	push->ahead = 0;
 	push->sent = push->acked = cursor;
 	push->moved_ms = engine_now(peer->engine);

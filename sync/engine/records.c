@@ -93,6 +93,11 @@ struct record_name record_peer(const struct site *site)
 	return name;
 }
 
+struct record_name record_shown(void)
+{
+	return named("shown");
+}
+
 struct record_name record_claims(void)
 {
 	return named("claims");

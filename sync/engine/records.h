@@ -6,6 +6,7 @@
  *   clock/GROUP/barrier         cursors of peers below it are no good
  *   identity                    site, incarnation and where it began
  *   healing                     an incarnation that began and is not whole yet
+ *   shown                       the hash of the rules and the hubs by which things are shown
  *   stamp                       the ceiling of the hybrid clock
  *   peer/SITE                   cursors, acknowledged revisions, remembered points of its log
  *   claims                      vectors that count for some keys (claims.h)
@@ -42,6 +43,7 @@ struct record_name record_healing(void);
 struct record_name record_stamp(void);
 struct record_name record_peer(const struct site *site);
 struct record_name record_claims(void);
+struct record_name record_shown(void);
 struct record_name record_barrier(enum group group);
 struct record_name record_journal(int64_t revision, uint32_t number);
 bool record_held(struct bytes key, struct arena *arena, struct bytes *ret_name);

@@ -4,6 +4,8 @@
 #include "shim/base/crc32c.h"
 #include "sync/wire.h"
 
+#include <stdlib.h>
+
 #define FLAG_MERGED 1
 #define FLAG_WILDCARD 2
 #define FLAG_TOUCHES 4
@@ -11,13 +13,37 @@
 #define FLAGS_ALL 15
 #define TAG_BYTES 8
 
+/* From one dot to the next: each actor once, its revisions as steps. */
+static size_t run_of(const struct dot *touches, size_t count)
+{
+	size_t run = 1;
+
+	while (run < count && !actor_compare(&touches[run].actor, &touches[0].actor))
+		run++;
+	return run;
+}
+
+static int compare_dots(const void *a, const void *b)
+{
+	return dot_compare(a, b);
+}
+
 static bool put_touches(struct buffer *buffer, const struct row_meta *row)
 {
 	bool fits = wire_put_number(buffer, row->touch_count);
 
-	for (size_t i = 0; fits && i < row->touch_count; i++)
-		fits = actor_put(buffer, &row->touches[i].actor) &&
-		       wire_put_number(buffer, (uint64_t)row->touches[i].revision);
+	qsort(row->touches, row->touch_count, sizeof(*row->touches), compare_dots);
+	for (size_t at = 0; fits && at < row->touch_count;) {
+		size_t run = run_of(row->touches + at, row->touch_count - at);
+		int64_t before = 0;
+
+		fits = actor_put(buffer, &row->touches[at].actor) && wire_put_number(buffer, run);
+		for (; fits && run; run--, at++) {
+			fits = wire_put_number(buffer,
+					       (uint64_t)(row->touches[at].revision - before));
+			before = row->touches[at].revision;
+		}
+	}
 	return fits;
 }
 
@@ -45,23 +71,34 @@ enum err row_meta_encode(const struct row_meta *row, struct arena *arena, struct
 	return fits ? ERR_OK : fault(ERR_NOMEM, "the meta of a row");
 }
 
+static bool take_run(struct wire *wire, uint64_t count_max, struct row_meta *row)
+{
+	struct actor actor;
+	uint64_t run, step, revision = 0;
+
+	if (!actor_take(wire, &actor) || !wire_take_number(wire, count_max, &run) || !run)
+		return false;
+	for (; run; run--) {
+		if (!wire_take_number(wire, REV_MAIN_MAX - revision, &step) || !step)
+			return false;
+		revision += step;
+		row->touches[row->touch_count++] = (struct dot){actor, (int64_t)revision};
+	}
+	return true;
+}
+
 static bool take_touches(struct wire *wire, struct arena *arena, struct row_meta *row)
 {
-	uint64_t count, revision;
+	uint64_t count;
 
-	if (!wire_take_number(wire, wire_left(wire) / (SITE_BYTES + 2), &count) || !count)
+	if (!wire_take_number(wire, wire_left(wire), &count) || !count)
 		return false;
 	row->touches = arena_calloc(arena, count, sizeof(*row->touches));
 	if (!row->touches)
 		return false;
-	for (row->touch_count = 0; row->touch_count < count; row->touch_count++) {
-		struct dot *dot = &row->touches[row->touch_count];
-
-		if (!actor_take(wire, &dot->actor) ||
-		    !wire_take_number(wire, REV_MAIN_MAX, &revision) || !revision)
+	while (row->touch_count < count)
+		if (!take_run(wire, count - row->touch_count, row))
 			return false;
-		dot->revision = (int64_t)revision;
-	}
 	return true;
 }
 

@@ -4,8 +4,8 @@
  *   flags (1 byte) | tag (8) | touches and claims, if it has any | state (sync/merge/meta.h)
  *
  * The tag is a hash over all tags before and this row; two histories that gave out one revision
- * twice have different ones.  Touches are the dots that the row brought in: those of a local write
- * are implied, its own; those of a merge are listed.  A wildcard stands for dots that nobody can
+ * twice have different ones.  Touches are the dots that the row brought in, each once: those of a
+ * local write are implied, its own; those of a merge are listed (encoding sorts them).  A wildcard stands for dots that nobody can
  * list: such a row is told to every peer.  Claims name vectors that count for this key although the
  * site's own has them not yet (claims.h).  A row without meta is a write from before sync was on.
  *

@@ -3,8 +3,9 @@
  * stay as they are.
  *
  * The writer gets the new scope in the first job, so that what is written from then on is ranked by
- * it; the jobs after it go through all keys.  A crash in between leaves some keys shown by the old
- * rules: every start goes through them (engine_start). */
+ * it; the jobs after it go through all keys.  The last one notes by which rules and hubs everything is
+ * shown: a start that finds another note, after a crash in between or a change of the rules while the
+ * site was down, goes through all keys again. */
 #include "sync/engine/internal.h"
 
 struct show_job {
@@ -12,7 +13,66 @@ struct show_job {
 	struct scope *scope; /* the first job's, until the writer has it */
 	struct bytes *keys;
 	size_t count;
+	bool is_last;
 };
+
+/* --- the note --------------------------------------------------------------------------------- */
+
+enum err shown_put(const struct engine *engine, struct apply *apply)
+{
+	struct record_name name = record_shown();
+	struct buffer buffer = BUFFER_INIT(PEERS_MAX * SITE_BYTES + RULES_HASH_BYTES);
+	uint8_t hash[RULES_HASH_BYTES];
+	enum err e;
+
+	rules_hash(engine->config.rules, hash);
+	e = buffer_append(&buffer, bytes_of(hash, sizeof(hash))) &&
+			    buffer_append(&buffer, bytes_of(engine->clouds,
+							    engine->cloud_count * SITE_BYTES))
+		    ? apply_set_state(apply, record_bytes(&name), buffer_bytes(&buffer))
+		    : fault(ERR_NOMEM, "the record of hubs");
+	buffer_fini(&buffer);
+	return e;
+}
+
+static enum err take_hubs(struct engine *engine, struct bytes value)
+{
+	struct scope *scope;
+	bool grew;
+	enum err e = ERR_OK;
+
+	for (size_t at = RULES_HASH_BYTES; !e && at + SITE_BYTES <= value.size; at += SITE_BYTES)
+		e = engine_add_cloud(engine, (const struct site *)(value.data + at), &grew);
+	if (!e)
+		e = scope_new(engine->config.rules, engine->clouds, engine->cloud_count, &scope);
+	if (e)
+		return e;
+	scope_free(engine->stamper->scope);
+	engine->stamper->scope = scope;
+	return ERR_OK;
+}
+
+enum err shown_load(struct engine *engine)
+{
+	struct record_name name = record_shown();
+	uint8_t hash[RULES_HASH_BYTES];
+	struct arena arena;
+	struct bytes value = {0};
+	bool found = false;
+	enum err e;
+
+	rules_hash(engine->config.rules, hash);
+	arena_init(&arena, (size_t)PEERS_MAX * SITE_BYTES + KIB);
+	e = store_state_get(engine->reader, record_bytes(&name), &arena, &found, &value);
+	engine->shows_other =
+		!found || value.size < sizeof(hash) || memcmp(value.data, hash, sizeof(hash)) != 0;
+	if (!e && found)
+		e = take_hubs(engine, value);
+	arena_fini(&arena);
+	return e;
+}
+
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static enum err show_key(struct job *base, struct apply *apply, struct bytes key)
 {
@@ -72,7 +132,7 @@ static enum err run_show(struct job *base, struct apply *apply)
 	}
 	for (size_t i = 0; !e && i < job->count; i++)
 		e = show_key(base, apply, job->keys[i]);
-	return e;
+	return e || !job->is_last ? e : shown_put(base->engine, apply);
 }
 
 static void show_done(struct job *base, enum err e)
@@ -130,8 +190,10 @@ static enum err show_keys(struct engine *engine, struct show_job *job)
 	store_keys_close(keys);
 	if (job && e)
 		job_free(&job->job);
-	else if (job)
+	if (job && !e) {
+		job->is_last = true;
 		job_add(&job->job);
+	}
 	return e;
 }
 

@@ -84,8 +84,7 @@ static bool in_scope(void *context, struct bytes key)
 	const struct stamper *stamper = context;
 	enum group group;
 
-	/* An event has one writer and no siblings: its rows need no meta. */
-	return scope_has(stamper->scope, key, &group) && group != GROUP_EVENTS;
+	return scope_has(stamper->scope, key, &group);
 }
 
 static enum err old_state(struct stamper *stamper, struct apply *apply, const struct stamp_row *row,
