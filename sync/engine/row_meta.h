@@ -5,9 +5,10 @@
  *
  * The tag is a hash over all tags before and this row; two histories that gave out one revision
  * twice have different ones.  Touches are the dots that the row brought in, each once: those of a
- * local write are implied, its own; those of a merge are listed (encoding sorts them).  A wildcard stands for dots that nobody can
- * list: such a row is told to every peer.  Claims name vectors that count for this key although the
- * site's own has them not yet (claims.h).  A row without meta is a write from before sync was on.
+ * local write are implied, its own; those of a merge are listed (encoding sorts them).  A wildcard
+ * stands for dots that nobody can list: such a row is told to every peer.  Claims name vectors that
+ * count for this key although the site's own has them not yet (claims.h).  A row without meta is a
+ * write from before sync was on.
  *
  * Ownership: a decoded row points into the bytes; touches are in the arena. */
 #ifndef SYNC_ENGINE_ROW_META_H

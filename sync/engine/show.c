@@ -3,9 +3,9 @@
  * stay as they are.
  *
  * The writer gets the new scope in the first job, so that what is written from then on is ranked by
- * it; the jobs after it go through all keys.  The last one notes by which rules and hubs everything is
- * shown: a start that finds another note, after a crash in between or a change of the rules while the
- * site was down, goes through all keys again. */
+ * it; the jobs after it go through all keys.  The last one notes by which rules and hubs all is
+ * shown: a start that finds another note, after a crash in between or a change of the rules while
+ * the site was down, goes through all keys again. */
 #include "sync/engine/internal.h"
 
 struct show_job {
