@@ -11,8 +11,9 @@ void peer_record_point(struct peer_record *record, struct chain_point point)
 
 	if (record->point_count && record->points[0].revision >= point.revision)
 		return;
-	if (record->point_count == POINTS_MAX) { /* every second of the older half stays */
-		for (size_t i = POINTS_DENSE; i < POINTS_MAX; i += 2)
+	if (record->point_count ==
+	    POINTS_MAX) { /* every second of the older half stays, the oldest too */
+		for (size_t i = POINTS_DENSE + 1; i < POINTS_MAX; i += 2)
 			record->points[kept++] = record->points[i];
 		record->point_count = kept;
 	}
