@@ -41,7 +41,7 @@ OBJ := $(SRC:%.c=$(OUT)/%.o) $(GEN_C:$(GEN)/%.c=$(OUT)/%.o)
 HARNESS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/harness/*.c))
 UNIT := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c tests/unit/*/test_*.c))
 INTEROP := $(OUT)/tests/interop_server
-BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine
+BENCH := $(OUT)/tests/bench/load $(OUT)/tests/bench/machine $(OUT)/tests/bench/sync
 ALL_C := $(wildcard shim/*.c shim/*/*.c api/*.c sync/*.c sync/*/*.c tests/unit/*/*.c tests/harness/*.c tests/interop/*.c tests/clock/*.c tests/bench/*.c)
 ALL_H := $(wildcard shim/*.h shim/*/*.h api/*.h sync/*.h sync/*/*.h tests/harness/*.h tests/bench/*.h)
 # Each has a main(); what they share is in the other files.
@@ -117,6 +117,9 @@ $(OUT)/shim/version.o: $(GEN)/build_id.h
 FORCE:
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(OUT)/tests/bench/sync: $(OUT)/tests/bench/sync.o $(OUT)/tests/unit/sync/engine_rig.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/engine_rig.o

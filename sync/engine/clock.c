@@ -29,7 +29,7 @@ enum err clock_at(const struct node_clock *clock, enum group number, int64_t rev
 	const struct group_clock *group = &clock->groups[number];
 	bool newest = !group->count || group->steps[group->count - 1].last <= revision;
 	struct vector vector = {0};
-	int64_t own = atomic_load(clock->written);
+	int64_t own = atomic_load(&clock->written[number]);
 	enum err e;
 
 	if (own > revision)

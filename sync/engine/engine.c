@@ -355,7 +355,7 @@ enum err engine_open(const struct engine_config *config, struct store *store,
 	list_init(&engine->peers);
 	list_init(&engine->jobs);
 	list_init(&engine->waiters);
-	engine->clock.written = &stamper->written;
+	engine->clock.written = stamper->written;
 	for (int group = 0; group < GROUPS; group++)
 		engine->clock_versions[group] = 1;
 	e = store_reader_new(store, &engine->reader);
@@ -369,7 +369,8 @@ enum err engine_open(const struct engine_config *config, struct store *store,
 		engine_close(engine);
 		return e;
 	}
-	atomic_store(&stamper->written, store_head(store));
+	for (int group = 0; group < GROUPS; group++)
+		atomic_store(&stamper->written[group], store_head(store));
 	engine->nonce = config->host.random(config->host.context);
 	stamper->tag = config->host.random(config->host.context);
 	*ret_engine = engine;
@@ -447,7 +448,7 @@ static bool is_at_rest(const struct engine_peer *peer)
 		const struct push *push = &peer->pushes[group];
 
 		if (!peer->is_ready || pull->pending || pull->wanted || !push->on ||
-		    push->acked < store_head(peer->engine->store))
+		    push->acked < push->sent || push->scanned < store_head(peer->engine->store))
 			return false;
 	}
 	return true;

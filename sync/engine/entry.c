@@ -5,7 +5,7 @@
 static enum err read_key(const struct engine *engine, const struct key_state *key,
 			 struct arena *arena, struct row_meta *ret_meta, struct state *ret_state)
 {
-	struct shown shown = {key->live, key->value};
+	struct shown shown = {key->live, key->value, NULL};
 
 	return stamper_state(engine->stamper, key->meta, key->newest_revision, &shown, arena,
 			     ret_meta, ret_state);
@@ -25,7 +25,7 @@ static void keep_known(const struct engine *engine, struct row_meta *meta)
 enum err entry_make(const struct engine *engine, const struct key_state *key, struct arena *arena,
 		    struct entry *ret_entry)
 {
-	struct shown shown = {key->live, key->value};
+	struct shown shown = {key->live, key->value, NULL};
 	struct row_meta meta;
 	struct state state;
 	enum err e = row_meta_decode(key->meta, arena, &meta);

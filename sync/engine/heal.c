@@ -143,7 +143,7 @@ static enum err write_anew(struct anew_job *job, struct apply *apply, struct byt
 	enum err e = apply_get(apply, key, &row);
 
 	arena_init(&arena, KEY_ARENA_BYTES);
-	shown = (struct shown){row.live, row.kv.value};
+	shown = (struct shown){row.live, row.kv.value, NULL};
 	if (!e)
 		e = stamper_state(stamper, row.meta, row.newest_revision, &shown, &arena, &meta,
 				  &state);

@@ -119,6 +119,7 @@ struct push { /* what the peer takes from ours */
 	bool is_whole;	/* the next window carries the whole vector */
 	bool no_deltas; /* until the next acknowledgement */
 	int64_t sent;
+	int64_t scanned; /* up to here the log has nothing beyond `sent` to tell */
 	int64_t acked;
 	unsigned ahead;	  /* windows sent and not acknowledged */
 	uint64_t version; /* of the clock, as last told */

@@ -10,8 +10,6 @@ struct closing {
 	const struct write *write;
 	struct bytes key;
 	const struct state *new;
-	struct object seen; /* split when first needed */
-	bool is_split;
 	uint32_t count;
 };
 
@@ -45,24 +43,19 @@ static bool points_into(struct bytes value, struct bytes part)
 	       part.data + part.size <= value.data + value.size;
 }
 
-static enum err was_seen(struct closing *closing, const struct birth *birth,
-			 const struct cell *cell, const struct sibling *sibling, bool *ret_seen)
+static bool was_seen(const struct write *write, const struct birth *birth, const struct cell *cell,
+		     const struct sibling *sibling)
 {
-	const struct write *write = closing->write;
-	enum err e = ERR_OK;
+	const struct object *seen = write->old_object;
 
-	*ret_seen = false;
 	if (!write->old_present)
-		return ERR_OK;
-	if (!closing->is_split)
-		e = object_split(write->old_value, &closing->stamper->arena, &closing->seen);
-	closing->is_split = true;
-	if (e || !bytes_equal(closing->seen.uid, birth->uid))
-		return e;
-	for (size_t i = 0; i < closing->seen.count && !*ret_seen; i++)
-		*ret_seen = column_id_equal(&closing->seen.columns[i].id, &cell->id) &&
-			    bytes_equal(closing->seen.columns[i].bytes, sibling->value);
-	return ERR_OK;
+		return false;
+	if (!bytes_equal(seen->uid, birth->uid))
+		return false;
+	for (size_t i = 0; i < seen->count; i++)
+		if (column_id_equal(&seen->columns[i].id, &cell->id))
+			return bytes_equal(seen->columns[i].bytes, sibling->value);
+	return false;
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -161,7 +154,6 @@ static enum err close_cell(struct closing *closing, const struct birth *birth,
 {
 	const struct write *write = closing->write;
 	const struct cell *kept = NULL;
-	bool seen = false;
 	enum err e = ERR_OK;
 
 	if (cell->count == 1 && write->old_present &&
@@ -173,8 +165,7 @@ static enum err close_cell(struct closing *closing, const struct birth *birth,
 
 		if (is_kept(kept, &sibling->dot))
 			continue;
-		e = was_seen(closing, birth, cell, sibling, &seen);
-		if (!e && !seen)
+		if (!was_seen(write, birth, cell, sibling))
 			e = note(closing, birth, cell, sibling);
 	}
 	return e;

@@ -15,7 +15,8 @@
 struct apply;
 struct stamper;
 
-/* Notes what `new` no longer has of the old state and the client had not seen. */
+/* Notes what `new` no longer has of the old state and the client had not seen.  The write has its
+ * old value split. */
 enum err journal_closed(struct stamper *stamper, struct apply *apply, const struct write *write,
 			struct bytes key, const struct state *new);
 

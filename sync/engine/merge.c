@@ -115,7 +115,7 @@ static enum err read_states(struct one *one, struct state *ret_theirs)
 
 	if (e)
 		return e;
-	shown = (struct shown){one->row.live, one->row.kv.value};
+	shown = (struct shown){one->row.live, one->row.kv.value, NULL};
 	e = stamper_state(merge->engine->stamper, one->row.meta, one->row.newest_revision, &shown,
 			  &merge->arena, &one->old_meta, &one->old);
 	if (!e)
@@ -125,7 +125,7 @@ static enum err read_states(struct one *one, struct state *ret_theirs)
 	*ret_theirs = (struct state){0};
 	if (!entry->meta.size)
 		return entry->live ? ERR_MALFORMED : ERR_OK;
-	shown = (struct shown){entry->live, one->value};
+	shown = (struct shown){entry->live, one->value, NULL};
 	return meta_decode(entry->meta, &shown, NULL, &merge->arena, ret_theirs);
 }
 
@@ -277,8 +277,8 @@ static enum err live_dots(struct one *one, struct row_meta *meta)
 static struct shown shown_after(const struct one *one)
 {
 	if (one->held)
-		return (struct shown){one->row.live, one->row.kv.value};
-	return (struct shown){one->visible.present, one->visible.value};
+		return (struct shown){one->row.live, one->row.kv.value, NULL};
+	return (struct shown){one->visible.present, one->visible.value, NULL};
 }
 
 static enum err make_meta(struct one *one, const struct shown *shown, struct bytes *ret_meta)

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#define EMPTY_WINDOW_REVISIONS 1000
 #define PUSH_PATIENCE_MS 10000 /* until what nobody acknowledged is sent again */
 
 /* A key that rows of the window touched. */
@@ -30,6 +31,7 @@ struct cutting {
 	size_t count;
 	size_t capacity;
 	int64_t from;
+	int64_t scanned; /* nothing to tell up to here */
 	int64_t to;
 	struct window window;
 };
@@ -142,11 +144,11 @@ static enum err read_to_cut(struct cutting *cutting)
 	int64_t end;
 	enum err e;
 
-	if (cutting->from == head) {
+	if (cutting->scanned == head) {
 		cutting->to = head;
 		return ERR_OK;
 	}
-	e = read_log(cutting, cutting->from, head, &cutting->to);
+	e = read_log(cutting, cutting->scanned, head, &cutting->to);
 	while (!e) {
 		end = clock_cut(&cutting->engine->clock, cutting->group, cutting->to);
 		if (mistake(&cutting->engine->config, MISTAKE_CUT_INSIDE) || end <= cutting->to)
@@ -292,7 +294,7 @@ static void send_window(struct cutting *cutting)
 	cutting->window.from = cutting->from;
 	cutting->window.to = cutting->to;
 	message.as.window = cutting->window;
-	push->sent = cutting->to;
+	push->sent = push->scanned = cutting->to;
 	push->is_whole = false;
 	push->ahead++;
 	push->moved_ms = engine_now(cutting->engine);
@@ -303,16 +305,29 @@ static void send_window(struct cutting *cutting)
 		push_barrier(cutting->peer, cutting->group);
 }
 
+/* A window with nothing in it is put off, so that a group that is still costs nothing; but the peer
+ * should not hold back the sweep for ever. */
+static bool is_worth_it(const struct cutting *cutting)
+{
+	const struct window *window = &cutting->window;
+
+	return window->entry_count || window->delta.count || window->delta_is_whole ||
+	       cutting->to - cutting->from > EMPTY_WINDOW_REVISIONS;
+}
+
 static enum err cut(struct cutting *cutting)
 {
+	struct push *push = &cutting->peer->pushes[cutting->group];
 	enum err e = read_to_cut(cutting);
 
 	if (!e)
 		e = add_entries(cutting);
 	if (!e)
 		e = add_vector(cutting);
-	if (!e)
+	if (!e && is_worth_it(cutting))
 		send_window(cutting);
+	else if (!e)
+		push->scanned = cutting->to;
 	return e;
 }
 
@@ -323,6 +338,7 @@ static void push_one(struct engine_peer *peer, enum group group)
 		.engine = peer->engine,
 		.group = group,
 		.from = peer->pushes[group].sent,
+		.scanned = peer->pushes[group].scanned,
 	};
 	enum err e;
 
@@ -347,7 +363,7 @@ static bool lacks(struct engine_peer *peer, enum group group)
 	struct engine *engine = peer->engine;
 	const struct push *push = &peer->pushes[group];
 	struct vector now = {0};
-	enum err e = clock_at(&engine->clock, group, push->sent, &now);
+	enum err e = clock_at(&engine->clock, group, push->scanned, &now);
 	bool lacking = false;
 
 	if (!e)
@@ -369,13 +385,13 @@ void push_pump(struct engine_peer *peer, enum group group)
 		push_start(peer, group, push->acked);
 
 	while (push->on && !peer->engine->dead && push->ahead < WINDOWS_AHEAD_MAX &&
-	       push->sent < engine_cut_head(peer->engine))
+	       push->scanned < engine_cut_head(peer->engine))
 		push_one(peer, group);
 	/* The vector may grow without a row. */
-	if (push->on && !peer->engine->running && push->sent == engine_cut_head(peer->engine) &&
+	if (push->on && !peer->engine->running && push->scanned == engine_cut_head(peer->engine) &&
 	    push->version != peer->engine->clock_versions[group] && lacks(peer, group))
 		push_one(peer, group);
-	if (push->on && push->sent == engine_cut_head(peer->engine))
+	if (push->on && push->scanned == engine_cut_head(peer->engine))
 		push->version = peer->engine->clock_versions[group];
 }
 
@@ -430,7 +446,7 @@ void push_start(struct engine_peer *peer, enum group group, int64_t cursor)
 	vector_fini(&push->told);
 	push->version = 0;
 	push->ahead = 0;
-	push->sent = push->acked = cursor;
+	push->sent = push->scanned = push->acked = cursor;
 	push->moved_ms = engine_now(peer->engine);
 }
 
@@ -457,6 +473,8 @@ void push_ack(struct engine_peer *peer, const struct ack *ack)
 	if (push->on && ack->cursor >= push->sent) {
 		push->sent = ack->cursor;
 		push->ahead = 0;
+		if (push->scanned < push->sent)
+			push->scanned = push->sent;
 	}
 	if (record && push->acked > record->acked[ack->group])
 		record->acked[ack->group] = push->acked;

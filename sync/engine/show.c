@@ -88,7 +88,7 @@ static enum err show_key(struct job *base, struct apply *apply, struct bytes key
 	enum err e = apply_get(apply, key, &row);
 
 	arena_init(&arena, KEY_ARENA_BYTES);
-	shown = (struct shown){row.live, row.kv.value};
+	shown = (struct shown){row.live, row.kv.value, NULL};
 	scope_policy(stamper->scope, key, &policy);
 	if (!e)
 		e = stamper_state(stamper, row.meta, row.newest_revision, &shown, &arena, &meta,
@@ -99,7 +99,7 @@ static enum err show_key(struct job *base, struct apply *apply, struct bytes key
 		   (row.live && !bytes_equal(visible.value, row.kv.value)))) {
 		struct kv kv = {.key = key, .value = visible.value, .lease = row.kv.lease};
 
-		shown = (struct shown){visible.present, visible.value};
+		shown = (struct shown){visible.present, visible.value, NULL};
 		meta.merged = true;
 		meta.wildcard = false;
 		meta.touch_count = 0;

@@ -87,72 +87,108 @@ static bool in_scope(void *context, struct bytes key)
 	return scope_has(stamper->scope, key, &group);
 }
 
-static enum err old_state(struct stamper *stamper, struct apply *apply, const struct stamp_row *row,
-			  struct row_meta *ret_meta, struct state *ret_state)
+/* One write on its way; both values are split once, which is most of the work. */
+struct stamping {
+	struct stamper *stamper;
+	struct apply *apply;
+	const struct stamp_row *row;
+	struct object old_object;
+	struct object object;
+	struct row_meta old_meta;
+	struct state old;
+	struct state new;
+};
+
+static enum err split_values(struct stamping *stamping)
 {
-	struct shown shown = {row->old_present, row->old_value};
+	const struct stamp_row *row = stamping->row;
+	struct arena *arena = &stamping->stamper->arena;
+	enum err e = ERR_OK;
+
+	if (row->old_present)
+		e = object_split(row->old_value, arena, &stamping->old_object);
+	if (!e && !row->tombstone)
+		e = object_split(row->value, arena, &stamping->object);
+	return e;
+}
+
+static enum err old_state(struct stamping *stamping)
+{
+	const struct stamp_row *row = stamping->row;
+	struct shown shown = {row->old_present, row->old_value, &stamping->old_object};
 	struct apply_row found = {.newest_revision = 0};
 	enum err e = ERR_OK;
 
 	if (!row->old_meta.size && row->old_present)
-		e = apply_get(apply, row->key, &found);
+		e = apply_get(stamping->apply, row->key, &found);
 	return e ? e
-		 : stamper_state(stamper, row->old_meta, found.newest_revision, &shown,
-				 &stamper->arena, ret_meta, ret_state);
+		 : stamper_state(stamping->stamper, row->old_meta, found.newest_revision, &shown,
+				 &stamping->stamper->arena, &stamping->old_meta, &stamping->old);
 }
 
-static enum err write_state(struct stamper *stamper, struct apply *apply,
-			    const struct stamp_row *row, const struct state *old,
-			    struct state *ret_state)
+static enum err write_state(struct stamping *stamping)
 {
+	struct stamper *stamper = stamping->stamper;
+	const struct stamp_row *row = stamping->row;
 	struct key_policy policy;
 	struct write write = {
-		.old = old,
+		.old = &stamping->old,
 		.old_value = row->old_value,
 		.old_present = row->old_present,
 		.value = row->value,
 		.deleted = row->tombstone,
+		.old_object = &stamping->old_object,
+		.object = &stamping->object,
 		.dot = {identity_self(&stamper->identity), row->revision},
 	};
-	enum err e = stamper_stamp(stamper, apply, &write.stamp);
+	enum err e = stamper_stamp(stamper, stamping->apply, &write.stamp);
 
 	scope_policy(stamper->scope, row->key, &policy);
 	if (!e)
-		e = state_write(&write, &policy.policy, &stamper->arena, ret_state);
+		e = state_write(&write, &policy.policy, &stamper->arena, &stamping->new);
 	if (!e)
-		e = journal_closed(stamper, apply, &write, row->key, ret_state);
+		e = journal_closed(stamper, stamping->apply, &write, row->key, &stamping->new);
 	return e;
+}
+
+static enum err encode_row(struct stamping *stamping, struct bytes *ret_meta)
+{
+	const struct stamp_row *row = stamping->row;
+	struct arena *arena = &stamping->stamper->arena;
+	struct shown shown = {!row->tombstone, row->value, &stamping->object};
+	struct row_meta meta = {
+		.claims = stamping->old_meta.claims,
+		.claim_count = stamping->old_meta.claim_count,
+	};
+	enum err e = meta_encode(&stamping->new, &shown, arena, &meta.state);
+
+	return e ? e
+		 : stamper_row(stamping->stamper, &meta, row->revision, row->key, row->value, arena,
+			       ret_meta);
 }
 
 static enum err stamp(void *context, struct apply *apply, const struct stamp_row *row,
 		      struct bytes *ret_meta)
 {
 	struct stamper *stamper = context;
-	struct shown shown = {!row->tombstone, row->value};
-	struct row_meta old_meta, meta;
-	struct state old, new;
+	struct stamping stamping = {.stamper = stamper, .apply = apply, .row = row};
+	enum group group;
 	enum err e;
 
 	arena_fini(&stamper->arena);
 	arena_init(&stamper->arena, KEY_ARENA_BYTES);
-	atomic_store(&stamper->written, row->revision);
+	scope_has(stamper->scope, row->key, &group);
+	atomic_store(&stamper->written[group], row->revision);
 	e = stamper_reserve(stamper, row->revision);
 	if (!e)
-		e = old_state(stamper, apply, row, &old_meta, &old);
+		e = split_values(&stamping);
 	if (!e)
-		e = write_state(stamper, apply, row, &old, &new);
+		e = old_state(&stamping);
+	if (!e)
+		e = write_state(&stamping);
 	if (!e)
 		e = gate_forget(stamper, apply, row->key, &stamper->arena);
-	if (e)
-		return e;
-	meta = (struct row_meta){
-		.claims = old_meta.claims,
-		.claim_count = old_meta.claim_count,
-	};
-	e = meta_encode(&new, &shown, &stamper->arena, &meta.state);
-	return e ? e
-		 : stamper_row(stamper, &meta, row->revision, row->key, row->value, &stamper->arena,
-			       ret_meta);
+	return e ? e : encode_row(&stamping, ret_meta);
 }
 
 struct store_stamp stamper_hook(struct stamper *stamper)

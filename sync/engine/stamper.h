@@ -24,10 +24,10 @@ struct stamper {
 	int64_t reserved_from; /* by the witness */
 	int64_t reserved_end;  /* 0: nothing; taken anew before the next row */
 	bool has_identity;
-	size_t held;		 /* keys that are held, or held once */
-	_Atomic int64_t written; /* the newest revision that a client's write was given */
-	struct arena arena;	 /* of one row */
-	uint32_t journal_number; /* makes names of one revision differ */
+	size_t held;			 /* keys that are held, or held once */
+	_Atomic int64_t written[GROUPS]; /* the newest revision that a client's write was given */
+	struct arena arena;		 /* of one row */
+	uint32_t journal_number;	 /* makes names of one revision differ */
 	_Atomic uint64_t closed_siblings;
 	_Atomic uint64_t journal_bytes; /* written since the start */
 };

@@ -301,7 +301,7 @@ enum err meta_encode(const struct state *state, const struct shown *shown, struc
 	if (!state->count)
 		return ERR_OK;
 	if (shown->present)
-		e = object_split(shown->value, arena, &encoding.object);
+		e = shown_split(shown, arena, &encoding.object);
 	if (!e && (!put_state(&encoding, state) ||
 		   !arena_copy(arena, buffer_bytes(&encoding.buffer), ret_meta)))
 		e = fault(ERR_NOMEM, "meta of %zu births", state->count);

@@ -17,6 +17,7 @@
 struct shown { /* the visible value, if there is one */
 	bool present;
 	struct bytes value;
+	const struct object *object; /* the value split, where the caller has it; else NULL */
 };
 
 /* A state without births is no bytes. */

@@ -15,4 +15,13 @@ enum birth_form {
 	BIRTH_FORMS,
 };
 
+static inline enum err shown_split(const struct shown *shown, struct arena *arena,
+				   struct object *ret_object)
+{
+	if (!shown->object)
+		return object_split(shown->value, arena, ret_object);
+	*ret_object = *shown->object;
+	return ERR_OK;
+}
+
 #endif

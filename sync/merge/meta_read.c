@@ -284,7 +284,7 @@ enum err meta_decode(struct bytes meta, const struct shown *shown, const struct 
 
 	*ret_state = (struct state){0};
 	if (shown->present)
-		e = object_split(shown->value, arena, &decoding.object);
+		e = shown_split(shown, arena, &decoding.object);
 	if (e || (!meta.size && !shown->present))
 		return e;
 	if (!meta.size)

@@ -91,6 +91,8 @@ struct write {
 	bool old_present;
 	struct bytes value; /* counts where not deleted */
 	bool deleted;
+	const struct object *old_object; /* both values split, where the caller has that; or NULL */
+	const struct object *object;
 	struct dot dot;
 	hlc_stamp stamp;
 };

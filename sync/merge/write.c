@@ -128,6 +128,15 @@ static enum err shows(const struct writing *writing, const struct policy *policy
 	return e;
 }
 
+static enum err split(const struct object *known, struct bytes value, struct arena *arena,
+		      struct object *ret_object)
+{
+	if (!known)
+		return object_split(value, arena, ret_object);
+	*ret_object = *known;
+	return ERR_OK;
+}
+
 enum err state_write(const struct write *write, const struct policy *policy, struct arena *arena,
 		     struct state *ret_state)
 {
@@ -139,9 +148,9 @@ enum err state_write(const struct write *write, const struct policy *policy, str
 	*ret_state = (struct state){0};
 	if (write->deleted)
 		return ERR_OK;
-	e = object_split(write->value, arena, &writing.new);
+	e = split(write->object, write->value, arena, &writing.new);
 	if (!e && write->old_present)
-		e = object_split(write->old_value, arena, &writing.old);
+		e = split(write->old_object, write->old_value, arena, &writing.old);
 	if (e)
 		return e;
 	birth = only_birth(&writing);

@@ -117,7 +117,7 @@ static void turn(struct rig_site *site)
 void rig_start(struct rig_site *site)
 {
 	struct store_config config = {
-		.data_dir = site->dir, .no_fsync = true, .clock = &clock_system};
+		.data_dir = site->dir, .no_fsync = !site->is_synced, .clock = &clock_system};
 	char problem[STORE_PROBLEM_BYTES];
 
 	site->config.witness = bytes_of(site->witness, site->witness_bytes);
@@ -156,13 +156,20 @@ void rig_stop(struct rig_site *site)
 
 void rig_new(struct engine_rig *rig, size_t sites, bool star)
 {
+	rig_new_in(rig, sites, star, NULL);
+}
+
+void rig_new_in(struct engine_rig *rig, size_t sites, bool star, const char *folder)
+{
 	*rig = (struct engine_rig){.site_count = sites};
 	assert_int_equal(rules_builtin(PROFILE_TWIN, &rig->rules), ERR_OK);
 	for (size_t i = 0; i < sites; i++) {
 		struct rig_site *site = &rig->sites[i];
 
 		*site = (struct rig_site){.rig = rig, .number = i};
-		snprintf(site->dir, sizeof(site->dir), "/dev/shm/kedge-engine.XXXXXX");
+		site->is_synced = folder != NULL;
+		snprintf(site->dir, sizeof(site->dir), "%s/kedge-engine.XXXXXX",
+			 folder ? folder : "/dev/shm");
 		assert_non_null(mkdtemp(site->dir));
 		snprintf(site->disk, sizeof(site->disk), "disk %zu", i);
 		site->config = (struct engine_config){

@@ -18,7 +18,8 @@ struct rig_message {
 struct rig_site {
 	struct engine_rig *rig;
 	size_t number;
-	char dir[64];
+	char dir[256];
+	bool is_synced;
 	struct engine_config config;
 	struct store *store;
 	struct store_reader *reader;
@@ -53,7 +54,9 @@ struct engine_rig {
 	uint64_t messages;
 };
 
-void rig_new(struct engine_rig *rig, size_t sites, bool star);
+void rig_new(struct engine_rig *rig, size_t sites, bool star); /* in memory */
+/* On a folder's disk, with fsync. */
+void rig_new_in(struct engine_rig *rig, size_t sites, bool star, const char *folder);
 void rig_free(struct engine_rig *rig);
 void rig_stop(struct rig_site *site);
 void rig_start(struct rig_site *site);

@@ -349,7 +349,7 @@ static struct parts written(struct rig *rig, struct bytes old_value, struct byte
 			    const struct dot *dot)
 {
 	struct dot birth = {{.incarnation = 1, .site.bytes = {1}}, 1234567};
-	struct shown shown = {true, value};
+	struct shown shown = {true, value, NULL};
 	struct policy policy = {0};
 	struct object object;
 	struct parts parts;

@@ -568,7 +568,7 @@ static void check_shown(struct world *world, unsigned site, struct seen *seen)
 static void check_meta(struct world *world, unsigned site, size_t *seen_bytes)
 {
 	struct visible visible = visible_at(world, site);
-	struct shown shown = {visible.present, visible.value};
+	struct shown shown = {visible.present, visible.value, NULL};
 	struct dot plain = {actor_of(site), 1};
 	struct state back;
 	struct bytes meta;
@@ -814,7 +814,7 @@ static void test_meta_of_an_object_of_one_site_is_small(void **state)
 {
 	struct small *small = *state;
 	struct visible visible;
-	struct shown shown = {true, {0}};
+	struct shown shown = {true, {0}, NULL};
 	struct bytes meta;
 
 	put(small, 0, 1, OBJECT("", ",\"spec\":1,\"status\":1"));
@@ -833,7 +833,7 @@ static void test_meta_of_an_object_of_one_site_is_small(void **state)
 static void test_a_row_without_meta_was_written_in_one_go(void **state)
 {
 	struct small *small = *state;
-	struct shown shown = {true, BYTES_LITERAL(OBJECT("", ",\"spec\":1"))};
+	struct shown shown = {true, BYTES_LITERAL(OBJECT("", ",\"spec\":1")), NULL};
 	struct dot dot = {actor_of(1), 7};
 	struct state plain;
 
