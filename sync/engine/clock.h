@@ -39,7 +39,7 @@ struct group_clock {
 struct node_clock {
 	struct actor self;
 	int64_t begin; /* the incarnation's revisions are above */
-	/* For each group the newest revision that a client's write got, or was to get; the stamper's. */
+	/* For each group the newest revision of a client's write, done or undone; the stamper's. */
 	const _Atomic int64_t *written;
 	struct group_clock groups[GROUPS];
 };

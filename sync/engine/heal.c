@@ -410,7 +410,7 @@ static void begin_first(struct engine *engine)
 
 		memcpy(job->identity.site.bytes + i, &part, sizeof(part));
 	}
-	identity_begin_next(&job->identity, 0, draw(engine));
+	identity_begin_next(&job->identity, 0, 0, draw(engine));
 	job_add(&job->job);
 }
 
@@ -428,7 +428,7 @@ void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char 
 	list_for_each (node, &engine->peers)
 		container_of(node, struct engine_peer, node)->is_ready = false;
 	job->identity = engine->stamper->identity;
-	identity_begin_next(&job->identity, common, draw(engine));
+	identity_begin_next(&job->identity, common, engine->heard_incarnation, draw(engine));
 	job->heal = (struct healing){.old = old, .common = common};
 	job->jump_to = (seen > head ? seen : head) + INCARNATION_JUMP;
 	for (int group = 0; !e && group < GROUPS && common > engine->clock.begin; group++)

@@ -211,8 +211,22 @@ static const struct incarnation *find_incarnation(const struct engine *engine, u
 	return NULL;
 }
 
+/* One that is as old as the present one, or older, is a copy's, or was forgotten before this one
+ * began: there is nothing to do about it. */
+static bool is_newer(const struct engine *engine, uint32_t incarnation)
+{
+	return incarnation >> INCARNATION_CHANCE_BITS > engine->clock.self.incarnation >>
+	       INCARNATION_CHANCE_BITS;
+}
+
+static void hear_incarnation(struct engine *engine, uint32_t incarnation)
+{
+	if (incarnation > engine->heard_incarnation)
+		engine->heard_incarnation = incarnation;
+}
+
 /* What the peer has of this incarnation, and of one that this site has forgotten. */
-static int64_t own_last(const struct engine *engine, const struct hello *hello, bool *ret_forgotten)
+static int64_t own_last(struct engine *engine, const struct hello *hello, bool *ret_forgotten)
 {
 	int64_t last = 0;
 
@@ -226,6 +240,10 @@ static int64_t own_last(const struct engine *engine, const struct hello *hello, 
 			if (memcmp(&entry->actor.site, &engine->clock.self.site, SITE_BYTES) != 0 ||
 			    (is_known && actor_compare(&entry->actor, &engine->clock.self) != 0))
 				continue;
+			if (!is_known && !is_newer(engine, entry->actor.incarnation))
+				continue;
+			if (!is_known)
+				hear_incarnation(engine, entry->actor.incarnation);
 			*ret_forgotten |= !is_known;
 			if (revset_last(&entry->revisions) > last)
 				last = revset_last(&entry->revisions);
@@ -235,14 +253,16 @@ static int64_t own_last(const struct engine *engine, const struct hello *hello, 
 }
 
 /* Up to where points from the peer's incarnation of this site speak of a log that still is. */
-static int64_t points_end(const struct engine *engine, const struct hello *hello,
-			  bool *ret_forgotten)
+static int64_t points_end(struct engine *engine, const struct hello *hello, bool *ret_forgotten)
 {
 	const struct incarnation *incarnation = find_incarnation(engine, hello->cursor_incarnation);
 	const struct identity *identity = &engine->stamper->identity;
 
+	if (!incarnation && !is_newer(engine, hello->cursor_incarnation))
+		return 0;
 	if (!incarnation) {
-		*ret_forgotten |= hello->cursor_incarnation != 0;
+		hear_incarnation(engine, hello->cursor_incarnation);
+		*ret_forgotten = true;
 		return INT64_MAX;
 	}
 	if (incarnation == &identity->incarnations[identity->count - 1])

@@ -31,15 +31,11 @@ struct actor identity_actor_at(const struct identity *identity, int64_t revision
 	return actor;
 }
 
-void identity_begin_next(struct identity *identity, int64_t begin, uint64_t random)
+void identity_begin_next(struct identity *identity, int64_t begin, uint32_t heard, uint64_t random)
 {
-	uint32_t count = 1;
+	uint32_t newest = identity->count ? identity->incarnations[identity->count - 1].number : 0;
+	uint32_t count = ((newest > heard ? newest : heard) >> INCARNATION_CHANCE_BITS) + 1;
 
-	if (identity->count) {
-		count = identity->incarnations[identity->count - 1].number >>
-			INCARNATION_CHANCE_BITS;
-		count++;
-	}
 	if (count > COUNT_MAX) { /* a site of its own from now on */
 		memcpy(identity->site.bytes, &random, sizeof(random));
 		count = 1;

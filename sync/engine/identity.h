@@ -39,8 +39,8 @@ struct actor identity_self(const struct identity *identity);
 int64_t identity_begin(const struct identity *identity);
 /* Who wrote the revision. */
 struct actor identity_actor_at(const struct identity *identity, int64_t revision);
-/* A first one, or the next. */
-void identity_begin_next(struct identity *identity, int64_t begin, uint64_t random);
+/* A first one, or the next; above `heard`, an incarnation that somebody knows (0: none). */
+void identity_begin_next(struct identity *identity, int64_t begin, uint32_t heard, uint64_t random);
 
 bool identity_encode(const struct identity *identity, struct buffer *buffer);
 bool identity_decode(struct bytes bytes, struct identity *ret_identity);

@@ -84,6 +84,7 @@ struct engine {
 	struct site *clouds; /* hubs that are known, this one too; ascending */
 	size_t cloud_count;
 	uint64_t clock_versions[GROUPS]; /* count what the clock took over */
+	uint32_t heard_incarnation;	 /* the newest of this site that a peer spoke of */
 	uint64_t nonce;
 	struct list peers;
 	struct list jobs;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_engine_parts.c - the engine's values: rows' meta, identity, witness, peers' records, clock. */
+/* test_engine_parts.c - the engine's values: meta of rows, identity, witness, peers, the clock. */
 #include "sync/engine/clock.h"
 #include "sync/engine/identity.h"
 #include "sync/engine/peer_record.h"
@@ -101,9 +101,9 @@ static void test_incarnations_grow_and_know_their_revisions(void **state)
 	struct buffer buffer = BUFFER_INIT(64 * KIB);
 
 	(void)state;
-	identity_begin_next(&identity, 0, 5);
-	identity_begin_next(&identity, 100, 3);
-	identity_begin_next(&identity, 200, 0xfffff);
+	identity_begin_next(&identity, 0, 0, 5);
+	identity_begin_next(&identity, 100, 0, 3);
+	identity_begin_next(&identity, 200, 0, 0xfffff);
 	assert_true(identity.incarnations[0].number < identity.incarnations[1].number);
 	assert_true(identity.incarnations[1].number < identity.incarnations[2].number);
 	assert_int_equal(identity_actor_at(&identity, 100).incarnation,
@@ -128,7 +128,7 @@ static void test_past_the_last_incarnation_comes_a_new_site(void **state)
 	for (unsigned i = 0; i < 5000; i++) {
 		struct actor self;
 
-		identity_begin_next(&identity, i, random_next());
+		identity_begin_next(&identity, i, 0, random_next());
 		self = identity_self(&identity);
 		assert_true(actor_compare(&self, &before) != 0);
 		assert_true(identity.count <= INCARNATIONS_KEPT_MAX);
