@@ -113,7 +113,7 @@ static void measure_one_change(struct engine_rig *rig)
 
 int main(int argc, char **argv)
 {
-	unsigned keys = argc > 2 ? (unsigned)atoi(argv[2]) : 10000;
+	unsigned keys = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 10000;
 	struct engine_rig rig;
 
 	if (argc < 2) {
