@@ -17,6 +17,7 @@ codec@api/codec.c@s/op->min_mod_revision = (int64_t)value/op->min_mod_revision =
 config@shim/config.c@s/{"m", UINT64_C(60000000000)}/{"m", UINT64_C(6000000000)}/@a minute has six seconds
 h2@shim/net/call_request.c@/call->is_opened = true;/d@calls end without being told
 index@shim/store/index.c@s/ || row_main(all\[i - 1\].row) == revision//@a sweep takes the tombstone at its revision
+rules@sync/rules/hash.c@s/if (!rule_overlaps(behind, row))/if (!rule_covers(behind, row))/@a row between two is overlooked by the hash
 lease@shim/store/lease.c@s/lease->expiry_ns <= now_ns/lease->expiry_ns < now_ns/@what is due still renews
 match@shim/watch/match.c@s/node->right ? node->right->farthest : NULL/NULL/@the right half of the tree is forgotten
 hub@shim/watch/stream.c@s/next_revision = published + 1;/next_revision = published + 2;/@a new watcher misses a revision
