@@ -39,6 +39,26 @@ static bool site_of_name(const struct rules_view *view, struct bytes name, struc
 	return false;
 }
 
+bool rules_unknown_site(const struct rules_view *view, size_t *at, struct bytes *ret_name,
+			unsigned *ret_line)
+{
+	struct site site;
+
+	/* Two names for each namespace. */
+	for (; *at < view->rules->namespace_count * 2; (*at)++) {
+		const struct rules_namespace *said = &view->rules->namespaces[*at / 2];
+		struct bytes name = *at % 2 ? said->owner_name : said->home_name;
+
+		if (!name.size || site_of_name(view, name, &site))
+			continue;
+		*ret_name = name;
+		*ret_line = said->line;
+		(*at)++;
+		return true;
+	}
+	return false;
+}
+
 static bool find_place(const struct rules_place *places, size_t count, struct bytes name,
 		       struct site *ret_site)
 {

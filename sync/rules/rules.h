@@ -146,6 +146,11 @@ struct rules_subject {
 	struct site home;
 };
 
+/* Sites that the file names and the view does not know: what is said of them has no effect.
+ * Begins with *at 0; false: there are no more. */
+bool rules_unknown_site(const struct rules_view *view, size_t *at, struct bytes *ret_name,
+			unsigned *ret_line);
+
 void rules_subject_of(const struct rules_view *view, struct bytes key,
 		      struct rules_subject *ret_subject);
 

@@ -548,6 +548,7 @@ static void check_shown(struct world *world, unsigned site, struct seen *seen)
 	if (!visible.present)
 		return;
 	assert_int_equal(object_split(visible.value, &world->arena, &object), ERR_OK);
+	assert_true(object.format != OBJECT_OPAQUE);
 	check_managers(state, &visible, &object, seen);
 	assert_true(one_write(state, &visible, &object, is_controller));
 	if (world->policy.atomic)

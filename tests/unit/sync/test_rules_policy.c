@@ -186,6 +186,26 @@ static void test_each_winner_wins_as_its_name_says(void **state)
 	}
 }
 
+static void test_sites_that_nobody_knows_are_named(void **state)
+{
+	struct scene *scene = *state;
+	unsigned line = 0;
+	struct bytes name;
+	size_t at = 0;
+
+	look_at(scene,
+		TWIN "namespaces:\n- {namespace: a, home: berlin, owner: rome}\n"
+		     "- {namespace: b, owner: cloud}\n- {namespace: c, home: oslo}\n",
+		"/registry/configmaps/a/b");
+	assert_true(rules_unknown_site(&scene->view, &at, &name, &line));
+	assert_true(bytes_equal(name, BYTES_LITERAL("rome")));
+	assert_int_equal(line, 3);
+	assert_true(rules_unknown_site(&scene->view, &at, &name, &line));
+	assert_true(bytes_equal(name, BYTES_LITERAL("oslo")));
+	assert_int_equal(line, 5);
+	assert_false(rules_unknown_site(&scene->view, &at, &name, &line));
+}
+
 #define OWNED_BY(text) "\"annotations\":{\"" RULES_OWNER_ANNOTATION "\":\"" text "\"},"
 
 static void test_an_object_may_name_its_own_owner(void **state)
@@ -467,6 +487,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE(test_each_winner_wins_as_its_name_says),
+		SCENE(test_sites_that_nobody_knows_are_named),
 		SCENE(test_an_object_may_name_its_own_owner),
 		SCENE(test_a_write_that_changes_the_owner_is_shown_as_written),
 		SCENE(test_a_pod_is_at_home_where_it_is_bound),
