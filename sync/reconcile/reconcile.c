@@ -204,6 +204,13 @@ static bool is_full(const struct step *step)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* Whether a peer may speak of a key, or of a bound, behind where the range began. */
+static bool is_inside(const struct step *step, struct bytes key)
+{
+	return bytes_compare(text_of(&step->from), key) <= 0 &&
+	       (!step->reconcile->high.size || bytes_compare(key, step->reconcile->high) < 0);
+}
+
 /* Replaces the end of a text, keeping what is shared. */
 static bool take_rest(struct step *step, struct text *text, uint64_t shared)
 {
@@ -226,7 +233,7 @@ static bool take_bound(struct step *step)
 	if (!shared)
 		return text_set(step, &step->to, bytes_of(NULL, 0), true);
 	return text_set(step, &step->to, from, false) && take_rest(step, &step->to, shared - 1) &&
-	       bytes_compare(from, text_of(&step->to)) < 0;
+	       bytes_compare(from, text_of(&step->to)) < 0 && is_inside(step, text_of(&step->to));
 }
 
 static bool take_key(struct step *step, struct text *key)
@@ -267,6 +274,7 @@ static bool take_list(struct step *step, struct listed *listed)
 		if (listed->count)
 			before = text_of(key - 1);
 		if (!text_set(step, key, before, false) || !take_key(step, key) ||
+		    !is_inside(step, text_of(key)) ||
 		    !wire_take_fixed(&step->wire, SHORT_BYTES, &hash) ||
 		    (listed->count && bytes_compare(before, text_of(key)) >= 0))
 			return false;
@@ -370,7 +378,8 @@ static bool take_differences(struct step *step)
 
 	for (;;) {
 		ok = wire_take_number(&step->wire, DIFFERENCE_BOTH + 1, &kind) &&
-		     (!kind || (reconcile->asks && take_key(step, &key)));
+		     (!kind ||
+		      (reconcile->asks && take_key(step, &key) && is_inside(step, text_of(&key))));
 		if (!ok || !kind)
 			break;
 		reconcile->on_difference(reconcile->context, text_of(&key),
@@ -398,8 +407,10 @@ static bool answer_fingerprint(struct step *step, struct bytes theirs)
 static bool answer_list(struct step *step, const struct listed *listed)
 {
 	size_t from = position(step, &step->from), to = position(step, &step->to);
+	const struct text *last = listed->count ? &listed->keys[listed->count - 1] : NULL;
 
-	if (from > to)
+	if (from > to ||
+	    (last && !step->to.end && bytes_compare(text_of(last), text_of(&step->to)) >= 0))
 		return false;
 	if (step->reconcile->asks) {
 		report_list(step, listed, from, to);

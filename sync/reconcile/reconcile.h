@@ -17,7 +17,8 @@
  * coincidence (1 in 2^64) would not be there again at the next comparison.
  *
  * Ownership: everything is borrowed during the call.  Pure; the nonce is given.
- * Errors: MALFORMED for a message that no peer sends; NOMEM (a fault).
+ * Errors: MALFORMED for a message that no peer sends, such as one about keys outside the range;
+ * NOMEM (a fault).
  * Limits: a message that has reached bytes_max ends there, with one fingerprint for all that is
  * left, so it is larger by one list or one range's parts at most. */
 #ifndef SYNC_RECONCILE_RECONCILE_H

@@ -348,6 +348,52 @@ static void test_changed_messages_are_refused_or_answered(void **state)
 	pair_close(&pair);
 }
 
+/* Of [b, d), by a peer that would like to hear, or tell, more. */
+static void test_keys_outside_the_range_are_neither_told_nor_taken(void **state)
+{
+	static const struct {
+		struct bytes message;
+		bool asks;
+		bool ok;
+	} cases[] = {
+		/* fingerprints of all up to c, to d and to e */
+		{BYTES_LITERAL("\1........\1\1c"), false, true},
+		{BYTES_LITERAL("\1........\1\1d"), false, false},
+		{BYTES_LITERAL("\1........\1\1e"), false, false},
+		/* lists of c, a, d, and of c in [b, c) */
+		{BYTES_LITERAL("\2\1\0\1c........\0"), true, true},
+		{BYTES_LITERAL("\2\1\0\1a........\0"), true, false},
+		{BYTES_LITERAL("\2\1\0\1d........\0"), true, false},
+		{BYTES_LITERAL("\2\1\0\1c........\1\1c"), true, false},
+		/* differences in c, a and d */
+		{BYTES_LITERAL("\3\3\0\1c\0\0"), true, true},
+		{BYTES_LITERAL("\3\3\0\1a\0\0"), true, false},
+		{BYTES_LITERAL("\3\3\0\1d\0\0"), true, false},
+	};
+	struct sequence sequence = {0};
+
+	(void)state;
+	for (char key = 'a'; key < 'f'; key++)
+		assert_int_equal(sequence_add(&sequence, bytes_of(&"abcdef"[key - 'a'], 1),
+					      (struct state_hash){1, 1}),
+				 ERR_OK);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct reconcile reconcile = {.sequence = &sequence,
+					      .low = BYTES_LITERAL("b"),
+					      .high = BYTES_LITERAL("d"),
+					      .bytes_max = 2000,
+					      .asks = cases[i].asks,
+					      .on_difference = ignore};
+		struct buffer answer = BUFFER_INIT(MIB);
+		bool done;
+
+		assert_int_equal(reconcile_step(&reconcile, cases[i].message, &answer, &done),
+				 cases[i].ok ? ERR_OK : ERR_MALFORMED);
+		buffer_fini(&answer);
+	}
+	sequence_fini(&sequence);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_messages_keep_their_size_when_everything_differs),
 		cmocka_unit_test(test_a_root_tells_states_and_keys_apart),
 		cmocka_unit_test(test_changed_messages_are_refused_or_answered),
+		cmocka_unit_test(test_keys_outside_the_range_are_neither_told_nor_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
