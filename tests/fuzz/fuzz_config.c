@@ -263,6 +263,17 @@ static void url_write(const struct listen_url *url, char *out, size_t size)
 	snprintf(out + used, size - used, "%s:%u", has_colon ? "]" : "", url->port);
 }
 
+/* The length of a host is limited as it is written: each % takes three characters in the full form,
+ * where the first form may have had one. */
+static bool host_is_written_out(const struct listen_url *url)
+{
+	size_t size = 0;
+
+	for (const char *c = url->host; *c; c++)
+		size += *c == '%' ? 3 : 1;
+	return size < URL_HOST_BYTES;
+}
+
 static void fuzz_url(struct fuzz_input *input)
 {
 	char *text = text_take(input);
@@ -273,8 +284,12 @@ static void fuzz_url(struct fuzz_input *input)
 		fuzz_must(problem[0]);
 	} else {
 		url_write(&url, again, sizeof(again));
-		fuzz_must_say(!url_parse(again, &second, problem, sizeof(problem)), again);
-		fuzz_must_say(!memcmp(&url, &second, sizeof(url)), again);
+		if (host_is_written_out(&url)) {
+			fuzz_must_say(!url_parse(again, &second, problem, sizeof(problem)), again);
+			fuzz_must_say(!memcmp(&url, &second, sizeof(url)), again);
+		} else {
+			fuzz_must_say(url_parse(again, &second, problem, sizeof(problem)), again);
+		}
 	}
 	free(text);
 }

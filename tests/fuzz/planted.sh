@@ -24,6 +24,11 @@ hub@shim/watch/stream.c@s/next_revision = published + 1;/next_revision = publish
 server@shim/store/txn.c@s/return order > 0;/return order >= 0;/@GREATER holds for what is equal
 open@shim/store/row.c@s/load_crc(stored.data + value_bytes) !=/0 * load_crc(stored.data + value_bytes) >/@values are given out unchecked
 snapshot@shim/store/restore.c@s/contents_hash(&snapshot->contents) == hash/hash >= 0/@the checksum over all contents is not compared
+object@sync/codec/splice.c@s/if (!whole \&\& !items.count)/if (!whole)/@an empty field hides its entries
+meta@sync/merge/meta.c@s/if (match \&\& match->shown == sibling)/if (false)/@what is shown is stored as well
+message@sync/message/decode.c@s/int64_t before = entry->revision;/int64_t before = 0;/@the first dot is not counted from its entry
+delta@sync/message/delta.c@s/!size || size > VALUE_BYTES_MAX/!size/@the size of a value is not checked
+reconcile@sync/reconcile/reconcile.c@s/ \&\& is_inside(step, text_of(\&step->to));/;/@a bound may be behind the range
 TABLE
 }
 
