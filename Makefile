@@ -55,6 +55,10 @@ ALL_H += $(wildcard tests/disk/*.h)
 SIM_DISK := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/disk*.c))
 ALL_C += $(wildcard tests/sim/*.c)
 ALL_H += $(wildcard tests/sim/*.h)
+# The simulator has the engine with the mistakes of sync/engine/mistakes.h, each behind a switch.
+SIM := $(OUT)/tests/sim/sim
+SIM_ENGINE := $(patsubst %.c,$(OUT)/mistakes/%.o,$(wildcard sync/engine/*.c))
+SIM_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ALL_C += $(wildcard tests/fuzz/*.c)
 ALL_H += $(wildcard tests/fuzz/*.h)
@@ -72,6 +76,7 @@ help:
 	@echo "make test-kube  a real Kubernetes control plane on kedge (KUBE=v1.37.2, SHORT=1)"
 	@echo "make bench      against etcd and kine (QUICK=1: 5 minutes, ROWS=put_1x1,get_*: some rows)"
 	@echo "make test-kube-upstream  Kubernetes' own tests on kedge and on etcd (ONLY=\"storage crd e2e\")"
+	@echo "make sim        sync between simulated sites: SEED=n RUNS=n TOPOLOGY=star|pair|tree|mesh|random"
 	@echo "make unit       the unit tests alone; SAN=address,undefined or SAN=thread"
 	@echo "make test-san   every test with SAN=thread or SAN=address,undefined"
 	@echo "make fuzz       the fuzz targets, SECONDS=60 each, JOBS at a time"
@@ -126,7 +131,8 @@ $(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/engine_rig.o
 $(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/test_engine.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/libkedge.a $(LDLIBS) -lcmocka
 
-$(OUT)/tests/unit/sim/%: $(OUT)/tests/unit/sim/%.o $(SIM_DISK) $(HARNESS) $(OUT)/libkedge.a
+SIM_BOOKS := $(OUT)/tests/sim/oracle.o $(OUT)/tests/sim/thing.o
+$(OUT)/tests/unit/sim/%: $(OUT)/tests/unit/sim/%.o $(SIM_DISK) $(SIM_BOOKS) $(HARNESS) $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 LOAD_PARTS := load link wire stats slots watchers leases common
@@ -143,6 +149,16 @@ $(OUT)/tests/fuzz/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(FUZZ_HELP) $(HARNESS) $(O
 	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 $(INTEROP): $(OUT)/tests/interop/interop_server.o $(OUT)/libkedge.a
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/mistakes/%.o: %.c $(GEN_C)
+	@mkdir -p $(@D)
+	@echo "  CC    $< (with mistakes)"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -DSYNC_MISTAKES -MMD -MP -c $< -o $@
+
+# The engine's objects come before the library, which then gives none of them.
+$(SIM): $(SIM_OBJ) $(SIM_ENGINE) $(OUT)/libkedge.a
+	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(DISK): $(OUT)/tests/disk/%: $(OUT)/tests/disk/%.o $(DISK_OBJ) $(HARNESS) $(OUT)/libkedge.a
@@ -174,7 +190,14 @@ test-long: deps
 	@tests/long.sh
 
 .PHONY: test-programs
-test-programs: $(UNIT) $(INTEROP) $(DISK) $(BENCH)
+test-programs: $(UNIT) $(INTEROP) $(DISK) $(BENCH) $(SIM)
+
+# Sites, links and disks in one process: make sim SEED=1 RUNS=1000 TOPOLOGY=star; docs/simulator.md.
+.PHONY: sim
+sim: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(SIM)
+	@$(SIM) --seed $(or $(SEED),1) --runs $(or $(RUNS),1) $(if $(TOPOLOGY),--topology $(TOPOLOGY)) \
+		$(if $(MISTAKE),--mistake $(MISTAKE)) $(if $(KEEP),--keep '$(KEEP)') $(if $(TRACE),--trace)
 
 # One fuzz target after the other, or JOBS at a time: make fuzz SECONDS=600 JOBS=2 TARGETS="h2 codec".
 .PHONY: fuzz fuzz-programs
