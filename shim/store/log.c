@@ -62,7 +62,7 @@ static enum err read_rows(struct reading *reading, struct conn *conn, sqlite3_st
 	enum err e;
 
 	while (!(e = conn_step(conn, stmt, &found)) && found) {
-		e = conn_row_read(conn, stmt, true, &row);
+		e = conn_row_read(conn, stmt, !reading->op->no_values, &row);
 		if (!e && ends_before(reading, &row)) {
 			*ret_to = reading->revision;
 			return ERR_OK;
@@ -91,7 +91,7 @@ enum err store_log(struct store_reader *reader, const struct log_op *op, log_vis
 	if (to <= from) {
 		to = from;
 	} else {
-		stmt = conn_stmt(&reader->conn, STMT_ROW_SCAN);
+		stmt = conn_stmt(&reader->conn, op->no_values ? STMT_HEADER_SCAN : STMT_ROW_SCAN);
 		e = stmt ? ERR_OK : ERR_STORAGE;
 		if (stmt) {
 			sqlite3_bind_int64(stmt, 1, ROW_OF(from + 1, 0));

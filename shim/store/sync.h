@@ -95,8 +95,8 @@ struct log_row {
 	bool merged; /* written by apply_put() or apply_delete() */
 };
 
-/* Slices live during the call; an error ends the reading and is its answer.  fn must not read the
- * log with the same reader. */
+/* Slices live during the call; an error ends the reading and is its answer.  A read transaction is
+ * open meanwhile: fn is quick, and reads nothing with the same reader, which is behind the head. */
 typedef enum err log_visit_fn(void *context, const struct log_row *row);
 
 struct log_op {
@@ -104,6 +104,7 @@ struct log_op {
 	int64_t to;   /* inclusive; beyond the head: up to the head */
 	size_t rows_max;
 	size_t bytes_max; /* keys, values and metas */
+	bool no_values;	  /* value.data is NULL, its size is known: long values cost no reading */
 };
 
 /* All rows of the main revisions in (from, ret_to], in the order of their writing: invisible ones
