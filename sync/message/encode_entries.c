@@ -131,6 +131,21 @@ static void put_entry(struct encoding *encoding, const struct entry *entry, V1(E
 	out->claims = claims_of(encoding, entry);
 }
 
+/* Dots and claims. */
+static bool has_too_many(const struct entry *entries, size_t count)
+{
+	size_t left = MESSAGE_TOUCHES_MAX;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct entry *entry = &entries[i];
+
+		if (entry->touch_count > left || entry->claim_count > left - entry->touch_count)
+			return true;
+		left -= entry->touch_count + entry->claim_count;
+	}
+	return false;
+}
+
 static V1(Entry) * *entries_of(struct encoding *encoding, const struct entry *entries, size_t count)
 {
 	V1(Entry) * *list;
@@ -158,23 +173,9 @@ static V1(Claim) * *table_of(struct encoding *encoding, const struct claim *clai
 	return list;
 }
 
-static bool has_too_many_touches(const struct window *window)
-{
-	size_t left = MESSAGE_TOUCHES_MAX;
-
-	for (size_t i = 0; i < window->entry_count; i++) {
-		const struct entry *entry = &window->entries[i];
-
-		if (entry->touch_count > left || entry->claim_count > left - entry->touch_count)
-			return true;
-		left -= entry->touch_count + entry->claim_count;
-	}
-	return false;
-}
-
 void put_window(struct encoding *encoding, const struct window *window, V1(Window) * out)
 {
-	if (has_too_many_touches(window))
+	if (has_too_many(window->entries, window->entry_count))
 		encode_failed(encoding, ERR_REQUEST_TOO_LARGE);
 	kedge__sync__v1__window__init(out);
 	out->group = (V1(Group))window->group;
@@ -198,6 +199,8 @@ void put_window(struct encoding *encoding, const struct window *window, V1(Windo
 void put_session_page(struct encoding *encoding, const struct session_page *page,
 		      V1(SessionPage) * out)
 {
+	if (has_too_many(page->entries, page->entry_count))
+		encode_failed(encoding, ERR_REQUEST_TOO_LARGE);
 	kedge__sync__v1__session_page__init(out);
 	out->session = page->session;
 	out->n_claims = page->claim_count;

@@ -140,6 +140,7 @@ static inline void random_hello(struct arena *arena, struct hello *hello)
 	random_runs_of(arena, 3, &hello->key_ids, &hello->key_id_count);
 	hello->window_bytes_max = (uint32_t)random_number(32);
 	hello->is_hub = random_below(2);
+	hello->is_answer = random_below(2);
 	hello->cloud_count = random_below(3);
 	hello->clouds = random_room(arena, hello->cloud_count, sizeof(*hello->clouds));
 	for (size_t i = 0; i < hello->cloud_count; i++)
@@ -154,23 +155,23 @@ static inline int random_entry_order(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static inline void random_claims(struct arena *arena, struct window *window)
+static inline void random_claims(struct arena *arena, struct claim **ret_claims, size_t *ret_count)
 {
-	window->claim_count = random_below(4);
-	window->claims = random_room(arena, window->claim_count, sizeof(*window->claims));
-	for (size_t i = 0; i < window->claim_count; i++) {
-		window->claims[i].id = random_next();
-		random_vector(&window->claims[i].vector);
+	*ret_count = random_below(4);
+	*ret_claims = random_room(arena, *ret_count, sizeof(**ret_claims));
+	for (size_t i = 0; i < *ret_count; i++) {
+		(*ret_claims)[i].id = random_next();
+		random_vector(&(*ret_claims)[i].vector);
 	}
-	for (size_t i = 0; i < window->entry_count; i++) {
-		struct entry *entry = &window->entries[i];
+}
 
-		entry->claim_count = window->claim_count ? random_below(4) : 0;
-		entry->claims = random_room(arena, entry->claim_count, sizeof(*entry->claims));
-		for (size_t j = 0; j < entry->claim_count; j++)
-			entry->claims[j] =
-				window->claims[random_below((unsigned)window->claim_count)].id;
-	}
+static inline void random_claimed(struct arena *arena, struct entry *entry,
+				  const struct claim *claims, size_t count)
+{
+	entry->claim_count = count ? random_below(4) : 0;
+	entry->claims = random_room(arena, entry->claim_count, sizeof(*entry->claims));
+	for (size_t i = 0; i < entry->claim_count; i++)
+		entry->claims[i] = claims[random_below((unsigned)count)].id;
 }
 
 static inline void random_window(struct arena *arena, struct window *window)
@@ -192,7 +193,9 @@ static inline void random_window(struct arena *arena, struct window *window)
 		window->entries[i] = random_entry(arena, true);
 		window->entries[i].revision += !window->entries[i].revision;
 	}
-	random_claims(arena, window);
+	random_claims(arena, &window->claims, &window->claim_count);
+	for (size_t i = 0; i < window->entry_count; i++)
+		random_claimed(arena, &window->entries[i], window->claims, window->claim_count);
 	if (!window->entry_count)
 		return;
 	qsort(window->entries, window->entry_count, sizeof(*window->entries), random_entry_order);
@@ -227,6 +230,9 @@ static inline void random_page(struct arena *arena, struct session_page *page)
 	page->entries = random_room(arena, page->entry_count, sizeof(*page->entries));
 	for (size_t i = 0; i < page->entry_count; i++)
 		page->entries[i] = random_entry(arena, false);
+	random_claims(arena, &page->claims, &page->claim_count);
+	for (size_t i = 0; i < page->entry_count; i++)
+		random_claimed(arena, &page->entries[i], page->claims, page->claim_count);
 }
 
 static inline void random_opened(struct session_opened *opened)
@@ -376,17 +382,22 @@ static inline bool same_hello(const struct hello *a, const struct hello *b)
 	       same_ranges(a->coverage, b->coverage, a->coverage_count) &&
 	       !memcmp(a->rules_hash, b->rules_hash, RULES_HASH_BYTES) &&
 	       same_runs(a->key_ids, b->key_ids, a->key_id_count) &&
-	       a->window_bytes_max == b->window_bytes_max && a->is_hub == b->is_hub;
+	       a->window_bytes_max == b->window_bytes_max && a->is_hub == b->is_hub &&
+	       a->is_answer == b->is_answer;
+}
+
+static inline bool same_claims(const struct claim *a, const struct claim *b, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (a[i].id != b[i].id || !vector_equal(&a[i].vector, &b[i].vector))
+			return false;
+	return true;
 }
 
 static inline bool same_window(const struct window *a, const struct window *b)
 {
-	if (a->claim_count != b->claim_count)
+	if (a->claim_count != b->claim_count || !same_claims(a->claims, b->claims, a->claim_count))
 		return false;
-	for (size_t i = 0; i < a->claim_count; i++)
-		if (a->claims[i].id != b->claims[i].id ||
-		    !vector_equal(&a->claims[i].vector, &b->claims[i].vector))
-			return false;
 	return a->group == b->group && a->incarnation == b->incarnation && a->from == b->from &&
 	       a->to == b->to && vector_equal(&a->delta, &b->delta) &&
 	       a->delta_is_whole == b->delta_is_whole && a->chain == b->chain &&
@@ -446,6 +457,9 @@ static inline bool same_message(const struct message *a, const struct message *b
 				 a->as.session_fetch.key_count);
 	case MESSAGE_SESSION_PAGE:
 		return a->as.session_page.session == b->as.session_page.session &&
+		       a->as.session_page.claim_count == b->as.session_page.claim_count &&
+		       same_claims(a->as.session_page.claims, b->as.session_page.claims,
+				   a->as.session_page.claim_count) &&
 		       a->as.session_page.entry_count == b->as.session_page.entry_count &&
 		       same_entries(a->as.session_page.entries, b->as.session_page.entries,
 				    a->as.session_page.entry_count);

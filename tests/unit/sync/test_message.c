@@ -405,6 +405,9 @@ static void test_claims_count_like_dots(void **state)
 		.to = 1, .entries = &entry, .entry_count = 1, .claims = &claim, .claim_count = 1};
 	entry.claim_count = MESSAGE_TOUCHES_MAX + 1;
 	assert_int_equal(message_encode(&message, &buffer), ERR_REQUEST_TOO_LARGE);
+	message.kind = MESSAGE_SESSION_PAGE;
+	message.as.session_page = (struct session_page){1, &entry, 1, &claim, 1};
+	assert_int_equal(message_encode(&message, &buffer), ERR_REQUEST_TOO_LARGE);
 	entry.claim_count--;
 	encode(&message, &buffer);
 	arena_init(&arena, MESSAGE_ARENA_BYTES_MAX);

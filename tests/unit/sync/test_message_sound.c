@@ -47,12 +47,13 @@ static void test_a_window_that_no_peer_may_rely_on_is_not_sound(void **state)
 	IS_UNSOUND_WITH(claims[1].id, 7, 8);
 	assert_true(message_is_sound(&message));
 	message.kind = MESSAGE_SESSION_PAGE;
-	message.as.session_page =
-		(struct session_page){.session = 1, .entries = entries, .entry_count = 2};
+	message.as.session_page = (struct session_page){1, entries, 2, claims, 2};
 	assert_false(message_is_sound(&message));
 	entries[0].touch_count = 0;
-	assert_false(message_is_sound(&message));
-	entries[1].claim_count = 0;
+	assert_true(message_is_sound(&message));
+	IS_UNSOUND_WITH(seven, 9, 7);
+	IS_UNSOUND_WITH(claims[1].id, 7, 8);
+	IS_UNSOUND_WITH(entries[1].key.size, 0, 1);
 	assert_true(message_is_sound(&message));
 }
 
