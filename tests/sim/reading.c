@@ -94,7 +94,7 @@ void read_state(struct sim_site *site, unsigned key, const struct log_row *row,
                 const struct bytes *shown_value, bool local,
                 struct reading *ret_reading) {
   struct shown shown = {shown_value != NULL,
-                        shown_value ? *shown_value : bytes_of("", 0)};
+                        shown_value ? *shown_value : bytes_of("", 0), NULL};
   struct dot plain = {site->self, row->revision};
   struct row_meta meta;
   struct state state = {0};
