@@ -250,7 +250,8 @@ static void fill_change(struct change *change, const struct row *row,
 {
 	struct event *event = &change->event;
 
-	*change = (struct change){.row = row->rev, .visible = !(row->flags & ROW_INVISIBLE)};
+	*change = (struct change){
+		.meta = row->meta, .row = row->rev, .visible = !(row->flags & ROW_INVISIBLE)};
 	event->type = row->flags & ROW_TOMBSTONE ? EVENT_DELETE : EVENT_PUT;
 	event->kv.key = row->key;
 	event->kv.mod_revision = row_main(row->rev);
@@ -337,6 +338,9 @@ enum err batch_write(struct batch *batch, const struct row_write *write)
 	if (!write->has_meta && store->config.stamp.stamp &&
 	    store->config.stamp.in_scope(store->config.stamp.context, write->key))
 		e = stamp(batch, write, &row);
+	/* The hook's memory is its own again at the next row. */
+	if (!e && row.meta.size && !arena_copy(&batch->scratch, row.meta, &row.meta))
+		e = fault(ERR_NOMEM, "a meta of %zu bytes", row.meta.size);
 	if (e)
 		return e;
 	fill_change(&batch->changes[batch->change_count], &row, previous);

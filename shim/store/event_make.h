@@ -13,6 +13,7 @@ struct store;
 /* One row written, with slices of somebody's memory. */
 struct change {
 	struct event event;
+	struct bytes meta;
 	int64_t row;
 	bool visible;
 };

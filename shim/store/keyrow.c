@@ -15,6 +15,15 @@ static enum err read_value(struct conn *conn, const struct version *version, str
 	return e;
 }
 
+/* The meta, and maybe the value with it, which costs little beside; data is NULL where not. */
+static enum err read_meta(struct conn *conn, const struct version *version, bool with_value,
+			  struct arena *arena, struct row *row)
+{
+	if (conn->values && value_cache_copy(conn->values, ~version->row, arena, &row->meta))
+		return ERR_OK;
+	return conn_row_at(conn, version->row, with_value, arena, row);
+}
+
 /* A row without meta, of a key that is not alive, is not looked at: it may have been swept. */
 enum err keyrow_read(struct conn *conn, const struct index_pair *pair, bool with_value,
 		     struct arena *arena, struct apply_row *ret_row)
@@ -27,25 +36,25 @@ enum err keyrow_read(struct conn *conn, const struct index_pair *pair, bool with
 		.newest_revision = row_main(pair->newest.row),
 		.visible_revision = row_main(visible->row),
 	};
-	bool same = visible->row == pair->newest.row; /* else an invisible merge came later */
-	struct row row = {.value = bytes_of(NULL, visible->value_bytes)};
+	/* Else an invisible merge came later, which has the meta and no value. */
+	bool same = known.live && visible->row == pair->newest.row;
+	struct row row = {0};
 	enum err e = ERR_OK;
 
 	if (pair->newest.has_meta)
-		e = conn_row_at(conn, pair->newest.row, with_value && same, arena, &row);
-	if (!e && known.live && with_value && !(pair->newest.has_meta && same))
-		e = read_value(conn, visible, arena, &row.value);
-	if (e)
-		return e;
+		e = read_meta(conn, &pair->newest, with_value && same, arena, &row);
 	known.meta = row.meta;
 	if (known.live)
 		known.kv = (struct kv){
-			.value = with_value ? row.value : bytes_of(NULL, visible->value_bytes),
+			.value = bytes_of(same ? row.value.data : NULL, visible->value_bytes),
 			.create_revision = visible->create_revision,
 			.mod_revision = row_main(visible->row),
 			.version = visible->version,
 			.lease = visible->lease,
 		};
-	*ret_row = known;
-	return ERR_OK;
+	if (!e && known.live && with_value && !known.kv.value.data)
+		e = read_value(conn, visible, arena, &known.kv.value);
+	if (!e)
+		*ret_row = known;
+	return e;
 }

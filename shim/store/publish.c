@@ -10,14 +10,18 @@ void store_commit_publish(const struct store_commit *commit)
 }
 
 /* What was just written is what will be read: by watchers that want the previous value, by the next
- * update that loses its compare. */
+ * update that loses its compare, by sync's hook before the next write. */
 static void keep_values(struct writer *writer)
 {
 	const struct batch *batch = &writer->batch;
 
-	for (size_t i = 0; i < batch->change_count; i++)
-		value_cache_put(writer->store->values, batch->changes[i].row,
-				batch->changes[i].event.kv.value);
+	for (size_t i = 0; i < batch->change_count; i++) {
+		const struct change *change = &batch->changes[i];
+
+		value_cache_put(writer->store->values, change->row, change->event.kv.value);
+		if (change->meta.size)
+			value_cache_put(writer->store->values, ~change->row, change->meta);
+	}
 }
 
 void writer_publish(struct writer *writer)

@@ -82,6 +82,24 @@ bool value_cache_get(struct value_cache *cache, int64_t row, size_t value_bytes,
 	return found;
 }
 
+bool value_cache_copy(struct value_cache *cache, int64_t row, struct arena *arena,
+		      struct bytes *ret_value)
+{
+	struct part *part = part_of(cache, row);
+	struct entry *entry;
+	bool found;
+
+	pthread_mutex_lock(&part->lock);
+	entry = find(*bucket_of(cache, part, row), row);
+	found = entry && arena_copy(arena, bytes_of(entry->value, entry->bytes), ret_value);
+	if (found)
+		entry->is_used = true;
+	part->hits += found;
+	part->misses += !found;
+	pthread_mutex_unlock(&part->lock);
+	return found;
+}
+
 static void evict(struct value_cache *cache, struct part *part, struct entry *entry)
 {
 	struct entry **link = bucket_of(cache, part, entry->row);

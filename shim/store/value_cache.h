@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* value_cache.h - values that were written or read lately, by row number.
+/* value_cache.h - values that were written or read lately, by row number, and metas that were
+ * written lately, by ~row number: where sync is on each write begins with the row before it.
  *
  * A commit throws away what every other connection of SQLite has cached, and most reads ask for
  * what was just written: an update's previous value, an object's newest one, a list of them.  Rows
@@ -13,7 +14,7 @@
 #ifndef SHIM_STORE_VALUE_CACHE_H
 #define SHIM_STORE_VALUE_CACHE_H
 
-#include "shim/base/bytes.h"
+#include "shim/base/arena.h"
 #include "shim/base/err.h"
 
 struct value_cache;
@@ -29,6 +30,9 @@ void value_cache_free(struct value_cache *cache);
 
 /* Copies the row's value into room; false when it is not there with exactly this size. */
 bool value_cache_get(struct value_cache *cache, int64_t row, size_t value_bytes, uint8_t *room);
+/* Copies what is there, of whatever size, into the arena; false when nothing is, or no memory. */
+bool value_cache_copy(struct value_cache *cache, int64_t row, struct arena *arena,
+		      struct bytes *ret_value);
 /* Only for committed rows: a row number that a failed commit had used comes again. */
 void value_cache_put(struct value_cache *cache, int64_t row, struct bytes value);
 

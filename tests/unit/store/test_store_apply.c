@@ -121,6 +121,21 @@ static void test_local_writes_in_scope_are_stamped(void **state)
 	assert_string_equal(stamped.old_value, "");
 }
 
+static void test_a_write_after_a_stamped_one_finds_it_in_memory(void **state)
+{
+	struct rig *rig = *state;
+	struct store_stats before, after;
+
+	rig_put(rig, "s", "one");
+	store_stats(rig->store, &before);
+	rig_put(rig, "s", "two");
+	store_stats(rig->store, &after);
+	assert_int_equal(after.value_cache_hits - before.value_cache_hits, 2); /* meta and value */
+	assert_int_equal(after.value_cache_misses, before.value_cache_misses);
+	assert_string_equal(stamped.old_meta, "m1");
+	assert_string_equal(stamped.old_value, "one");
+}
+
 static enum err merge(struct apply *a, void *context)
 {
 	struct kv kv = {.key = BYTES_LITERAL("s"), .value = BYTES_LITERAL("hidden")};
@@ -474,6 +489,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_local_writes_in_scope_are_stamped),
+		TEST(test_a_write_after_a_stamped_one_finds_it_in_memory),
 		TEST(test_an_invisible_merge_takes_a_revision_and_nothing_else),
 		TEST(test_an_apply_that_fails_leaves_nothing),
 		TEST(test_invisible_rows_survive_compaction_while_they_are_the_newest),

@@ -62,6 +62,26 @@ static void test_a_value_comes_back_as_it_was_put(void **state)
 	value_cache_free(cache);
 }
 
+static void test_what_is_there_can_be_copied_whatever_its_size(void **state)
+{
+	struct value_cache *cache = new_cache(CACHE_BYTES);
+	struct arena arena, none;
+	uint8_t room[1024];
+	struct bytes copy;
+
+	(void)state;
+	arena_init(&arena, 4096);
+	arena_init(&none, 0);
+	value_cache_put(cache, ~(int64_t)5, value_of(5, room));
+	assert_false(value_cache_copy(cache, 5, &arena, &copy)); /* the value, not the meta */
+	assert_true(value_cache_copy(cache, ~(int64_t)5, &arena, &copy));
+	assert_true(bytes_equal(copy, value_of(5, room)));
+	assert_false(value_cache_copy(cache, ~(int64_t)5, &none, &copy));
+	arena_fini(&arena);
+	arena_fini(&none);
+	value_cache_free(cache);
+}
+
 static void test_the_cache_stays_within_its_bytes(void **state)
 {
 	struct value_cache *cache = new_cache(CACHE_BYTES);
@@ -146,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_value_comes_back_as_it_was_put),
+		cmocka_unit_test(test_what_is_there_can_be_copied_whatever_its_size),
 		cmocka_unit_test(test_the_cache_stays_within_its_bytes),
 		cmocka_unit_test(test_a_value_that_is_asked_for_outlives_others),
 		cmocka_unit_test(test_a_value_larger_than_a_part_is_not_kept),
