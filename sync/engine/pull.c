@@ -315,13 +315,14 @@ void pull_window(struct engine_peer *peer, struct inbound *inbound)
 	const struct window *window = &inbound->message.as.window;
 	struct pull *pull = &peer->pulls[window->group];
 
-	if (!peer->is_ready || window->incarnation != peer->actor.incarnation)
+	if (window->incarnation != peer->actor.incarnation)
 		return;
+	/* Told once, maybe before the peer's answer came: what it is about stands all the same. */
 	if (window->barrier > window->to) {
 		heed_barrier(peer, window->group, window->barrier);
 		return;
 	}
-	if (!pull->on || pull->wanted || peer->status.is_stopped)
+	if (!peer->is_ready || !pull->on || pull->wanted || peer->status.is_stopped)
 		return; /* a comparison brings it */
 	if (window->to < pull->next || (pull->retrying && !window->delta_is_whole) ||
 	    (window->to == pull->next && (window->from < window->to || !window->delta.count)))

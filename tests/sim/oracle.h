@@ -22,19 +22,22 @@
 #define WRITES_MAX 4096
 
 struct known { /* a set of writes */
-  uint64_t words[WRITES_MAX / 64];
+	uint64_t words[WRITES_MAX / 64];
 };
 
-static inline bool known_has(const struct known *known, unsigned write) {
-  return known->words[write / 64] >> write % 64 & 1;
+static inline bool known_has(const struct known *known, unsigned write)
+{
+	return known->words[write / 64] >> write % 64 & 1;
 }
 
-static inline void known_add(struct known *known, unsigned write) {
-  known->words[write / 64] |= UINT64_C(1) << write % 64;
+static inline void known_add(struct known *known, unsigned write)
+{
+	known->words[write / 64] |= UINT64_C(1) << write % 64;
 }
 
-static inline void known_remove(struct known *known, unsigned write) {
-  known->words[write / 64] &= ~(UINT64_C(1) << write % 64);
+static inline void known_remove(struct known *known, unsigned write)
+{
+	known->words[write / 64] &= ~(UINT64_C(1) << write % 64);
 }
 
 void known_merge(struct known *into, const struct known *from);
@@ -43,16 +46,16 @@ void known_merge(struct known *into, const struct known *from);
 unsigned known_lacks(const struct known *known, const struct known *other);
 bool known_equal(const struct known *a, const struct known *b);
 
-struct fact {     /* one value of one column of one object */
-  unsigned birth; /* the write that created the object */
-  unsigned write; /* the one that put the value there */
-  uint64_t column;
-  uint64_t value; /* a hash */
+struct fact {		/* one value of one column of one object */
+	unsigned birth; /* the write that created the object */
+	unsigned write; /* the one that put the value there */
+	uint64_t column;
+	uint64_t value; /* a hash */
 };
 
 struct fact_set { /* ascending, none twice */
-  struct fact *list;
-  size_t count;
+	struct fact *list;
+	size_t count;
 };
 
 void facts_fini(struct fact_set *facts);
@@ -60,32 +63,31 @@ void facts_sort(struct fact_set *facts);
 void facts_copy(const struct fact_set *facts, struct fact_set *ret_copy);
 bool facts_equal(const struct fact_set *a, const struct fact_set *b);
 /* The first of `facts` that `other` lacks; NULL: none. */
-const struct fact *facts_lack(const struct fact_set *facts,
-                              const struct fact_set *other);
+const struct fact *facts_lack(const struct fact_set *facts, const struct fact_set *other);
 bool facts_have_birth(const struct fact_set *facts, unsigned birth);
 
 struct sim_write {
-  unsigned key;
-  unsigned site;
-  struct actor actor;
-  int64_t revision;
-  bool deleted;
-  /* Done at a site that was set back without knowing it: its dot may have been
+	unsigned key;
+	unsigned site;
+	struct actor actor;
+	int64_t revision;
+	bool deleted;
+	/* Done at a site that was set back without knowing it: its dot may have been
    * given out before, until the site and its peer have found out. */
-  bool provisional;
-  bool lost;      /* was at one site alone, which was set back or destroyed */
-  unsigned alias; /* the same write under its newest dot, plus one; 0: it has
+	bool provisional;
+	bool lost;	      /* was at one site alone, which was set back or destroyed */
+	unsigned alias;	      /* the same write under its newest dot, plus one; 0: it has
                      one dot */
-  struct known context; /* what its site had taken in */
-  struct fact_set made;
-  struct fact_set taken; /* away */
-  unsigned *births_taken;
-  size_t birth_count;
+	struct known context; /* what its site had taken in */
+	struct fact_set made;
+	struct fact_set taken; /* away */
+	unsigned *births_taken;
+	size_t birth_count;
 };
 
 struct oracle {
-  struct sim_write *writes;
-  unsigned count;
+	struct sim_write *writes;
+	unsigned count;
 };
 
 void oracle_fini(struct oracle *oracle);
@@ -93,21 +95,19 @@ void oracle_fini(struct oracle *oracle);
 /* Notes a write by what its site held of the key before and after, whose new
  * facts name it by the number that it will have, which is the count. */
 unsigned oracle_add(struct oracle *oracle, const struct sim_write *write,
-                    const struct fact_set *before,
-                    const struct fact_set *after);
+		    const struct fact_set *before, const struct fact_set *after);
 
 /* The same write once more, under another actor: a site that was set back tells
  * again what it cannot know that others have.  Where both are known, the value
  * is there twice. */
-unsigned oracle_alias(struct oracle *oracle, unsigned number,
-                      const struct actor *actor);
+unsigned oracle_alias(struct oracle *oracle, unsigned number, const struct actor *actor);
 
 /* The write that a dot names where `site` says so; WRITES_MAX: none. */
 unsigned oracle_find(const struct oracle *oracle, unsigned site, unsigned key,
-                     const struct dot *dot);
+		     const struct dot *dot);
 
 /* What is to be held of the key where these writes were taken in. */
-void oracle_expect(const struct oracle *oracle, unsigned key,
-                   const struct known *known, struct fact_set *ret_facts);
+void oracle_expect(const struct oracle *oracle, unsigned key, const struct known *known,
+		   struct fact_set *ret_facts);
 
 #endif

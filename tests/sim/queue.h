@@ -11,34 +11,33 @@
 #include <stdint.h>
 
 enum event_kind {
-  EVENT_DELIVER, /* data: struct parcel */
-  EVENT_TURN,    /* a site's disk has time for what waits */
-  EVENT_TICK,
-  EVENT_CONNECT, /* a link is tried */
-  EVENT_STALLED, /* a link that carries nothing one way is given up */
-  EVENT_RETRY,   /* data: a client tries again */
+	EVENT_DELIVER, /* data: struct parcel */
+	EVENT_TURN,    /* a site's disk has time for what waits */
+	EVENT_TICK,
+	EVENT_CONNECT, /* a link is tried */
+	EVENT_STALLED, /* a link that carries nothing one way is given up */
+	EVENT_RETRY,   /* data: a client tries again */
 };
 
 struct sim_event {
-  int64_t at_ms;
-  uint64_t number;
-  enum event_kind kind;
-  unsigned target; /* a site or a link */
-  uint64_t life;   /* what it was meant for; a later life ignores it */
-  void *data;
+	int64_t at_ms;
+	uint64_t number;
+	enum event_kind kind;
+	unsigned target; /* a site or a link */
+	uint64_t life;	 /* what it was meant for; a later life ignores it */
+	void *data;
 };
 
 struct queue {
-  struct sim_event *heap;
-  size_t count;
-  size_t capacity;
-  uint64_t next_number;
+	struct sim_event *heap;
+	size_t count;
+	size_t capacity;
+	uint64_t next_number;
 };
 
 void queue_fini(struct queue *queue);
 void queue_put(struct queue *queue, struct sim_event event);
-const struct sim_event *
-queue_first(const struct queue *queue); /* NULL: nothing is to happen */
+const struct sim_event *queue_first(const struct queue *queue); /* NULL: nothing is to happen */
 struct sim_event queue_take(struct queue *queue);
 
 #endif

@@ -19,59 +19,59 @@
 #define WITNESS_NAME "witness" /* the file on the site's disk */
 
 struct client_op { /* a write on its way, or one whose answer never came */
-  struct op op;
-  struct arena arena;
-  unsigned site;
-  unsigned keys[WRITE_KEYS_MAX];
-  struct bytes values[WRITE_KEYS_MAX]; /* NULL data: a delete */
-  unsigned key_count;
-  unsigned tries; /* left, when the CAS is lost */
-  unsigned found; /* rows of it, in this turn */
-  uint64_t chance;
-  struct compare compares[WRITE_KEYS_MAX];
-  struct request requests[WRITE_KEYS_MAX];
-  struct client_op *next;
+	struct op op;
+	struct arena arena;
+	unsigned site;
+	unsigned keys[WRITE_KEYS_MAX];
+	struct bytes values[WRITE_KEYS_MAX]; /* NULL data: a delete */
+	unsigned key_count;
+	unsigned tries; /* left, when the CAS is lost */
+	unsigned found; /* rows of it, in this turn */
+	uint64_t chance;
+	struct compare compares[WRITE_KEYS_MAX];
+	struct request requests[WRITE_KEYS_MAX];
+	struct client_op *next;
 };
 
 struct waiting { /* for the disk */
-  struct op *op;
-  struct client_op *client; /* NULL: the engine's */
+	struct op *op;
+	struct client_op *client; /* NULL: the engine's */
 };
 
 struct held_key { /* what the newest row of a key says */
-  bool seen;
-  bool live;
-  int64_t mod_revision;
-  struct bytes value; /* owned; counts where live */
-  size_t meta_bytes;
-  size_t state_bytes; /* of it, what is the state's */
-  struct fact_set facts;
-  uint64_t claims[CLAIMS_SEEN_MAX];
-  size_t claim_count;
-  bool due; /* a new row, or a newly known write: to be compared */
+	bool seen;
+	bool live;
+	int64_t mod_revision;
+	struct bytes value; /* owned; counts where live */
+	size_t meta_bytes;
+	size_t state_bytes; /* of it, what is the state's */
+	struct fact_set facts;
+	uint64_t claims[CLAIMS_SEEN_MAX];
+	size_t claim_count;
+	bool due; /* a new row, or a newly known write: to be compared */
 };
 
 struct moment { /* what the site had taken in at a revision of its */
-  int64_t revision;
-  struct known known;
+	int64_t revision;
+	struct known known;
 };
 
 struct seen_event { /* of its watch stream */
-  int64_t revision;
-  unsigned key;
-  bool deleted;
-  uint32_t sum; /* of the value */
+	int64_t revision;
+	unsigned key;
+	bool deleted;
+	uint32_t sum; /* of the value */
 };
 
 struct history { /* what can be known of the site's past; a backup keeps one,
                     too */
-  struct known known;
-  struct moment *moments;
-  size_t moment_count;
-  struct seen_event *events;
-  size_t event_count;
-  struct held_key held[KEYS_MAX];
-  int64_t head;
+	struct known known;
+	struct moment *moments;
+	size_t moment_count;
+	struct seen_event *events;
+	size_t event_count;
+	struct held_key held[KEYS_MAX];
+	int64_t head;
 };
 
 void history_fini(struct history *history);
@@ -80,55 +80,55 @@ void history_copy(const struct history *history, struct history *ret_copy);
 const struct known *history_at(const struct history *history, int64_t revision);
 
 struct sim_site {
-  struct world *world;
-  unsigned number;
-  bool is_hub;
-  bool star;
-  bool clone;
-  bool twin; /* the same identity as the one it was copied from */
-  bool gone; /* a clone that was destroyed */
+	struct world *world;
+	unsigned number;
+	bool is_hub;
+	bool star;
+	bool clone;
+	bool twin; /* the same identity as the one it was copied from */
+	bool gone; /* a clone that was destroyed */
 
-  struct sim_disk *disk;
-  struct sim_disk *backup; /* or NULL */
-  struct history backup_history;
-  struct actor backup_self;
-  bool full; /* its disk */
+	struct sim_disk *disk;
+	struct sim_disk *backup; /* or NULL */
+	struct history backup_history;
+	struct actor backup_self;
+	bool full; /* its disk */
 
-  bool running;
-  uint64_t life;
-  struct clock clock;
-  int64_t skew_ms;
-  bool clock_dead;
-  int64_t slow_ms;
-  unsigned rule_set;
-  struct chance chance; /* the engine's */
-  struct store *store;
-  struct store_reader *reader;
-  struct stamper *stamper;
-  struct engine *engine;
-  uint64_t disk_id;
-  int64_t compare_every_ms;
-  bool was_ready;
-  bool crashed;
-  bool starting;   /* its log is read anew: no events come with rows */
-  bool restarted;  /* nothing may be known but what was */
-  bool jumps;      /* its revisions may have been moved forward */
-  bool connecting; /* engine_connected() has not given the peer yet */
-  unsigned connecting_link;
+	bool running;
+	uint64_t life;
+	struct clock clock;
+	int64_t skew_ms;
+	bool clock_dead;
+	int64_t slow_ms;
+	unsigned rule_set;
+	struct chance chance; /* the engine's */
+	struct store *store;
+	struct store_reader *reader;
+	struct stamper *stamper;
+	struct engine *engine;
+	uint64_t disk_id;
+	int64_t compare_every_ms;
+	bool was_ready;
+	bool crashed;
+	bool starting;	 /* its log is read anew: no events come with rows */
+	bool restarted;	 /* nothing may be known but what was */
+	bool jumps;	 /* its revisions may have been moved forward */
+	bool connecting; /* engine_connected() has not given the peer yet */
+	unsigned connecting_link;
 
-  struct waiting *waiting;
-  size_t waiting_count;
-  bool turn_due;
-  struct op **done; /* during a turn */
-  size_t done_count;
-  struct client_op *maybes; /* answers never came */
-  int64_t next_tick_ms;
+	struct waiting *waiting;
+	size_t waiting_count;
+	bool turn_due;
+	struct op **done; /* during a turn */
+	size_t done_count;
+	struct client_op *maybes; /* answers never came */
+	int64_t next_tick_ms;
 
-  struct history now;
-  size_t seen_events; /* of its watch stream, compared with rows */
-  struct actor self;
-  bool may_reuse; /* set back with its witness, and nobody has told it yet */
-  struct known forgotten; /* of its own, set back: others may bring it back */
+	struct history now;
+	size_t seen_events; /* of its watch stream, compared with rows */
+	struct actor self;
+	bool may_reuse;		/* set back with its witness, and nobody has told it yet */
+	struct known forgotten; /* of its own, set back: others may bring it back */
 };
 
 struct sim_site *site_new(struct world *world, unsigned number);
@@ -145,8 +145,7 @@ void site_drop_maybes(struct sim_site *site);
 bool site_is_ready(const struct sim_site *site);
 
 /* Gives an op to the store, as soon as the disk has time. */
-void site_submit(struct sim_site *site, struct op *op,
-                 struct client_op *client);
+void site_submit(struct sim_site *site, struct op *op, struct client_op *client);
 void site_turn(struct sim_site *site);
 void site_tick(struct sim_site *site);
 /* After everything that the engine was told. */
@@ -155,15 +154,13 @@ const char *site_name(const struct sim_site *site);
 
 void site_connect(struct sim_site *site, unsigned link, unsigned end);
 void site_disconnect(struct sim_site *site, unsigned link, unsigned end);
-void site_receive(struct sim_site *site, unsigned link, unsigned end,
-                  struct bytes message);
+void site_receive(struct sim_site *site, unsigned link, unsigned end, struct bytes message);
 
-void site_add_event(struct sim_site *site, int64_t revision, struct bytes key,
-                    bool deleted, struct bytes value);
+void site_add_event(struct sim_site *site, int64_t revision, struct bytes key, bool deleted,
+		    struct bytes value);
 /* Of a set of writes, those of events or those of all other keys: each group of
  * keys has a vector of its own. */
-struct known known_in(const struct world *world, const struct known *known,
-                      bool events);
+struct known known_in(const struct world *world, const struct known *known, bool events);
 
 /* Reads new rows of the log, and compares (observe.c). */
 void site_observe(struct sim_site *site);
