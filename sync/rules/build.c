@@ -135,27 +135,30 @@ const struct rule *rules_base(const struct rules *rules, const struct row_draft 
 	return best;
 }
 
+/* The row with this pattern, or the place behind the last one. */
+static size_t find_place(const struct rules *rules, const struct rule *rule)
+{
+	for (size_t i = 0; i < rules->row_count; i++)
+		if (!rule_order(&rules->rows[i], rule))
+			return i;
+	return rules->row_count;
+}
+
 bool draft_finish(const struct row_draft *draft, struct rules *rules, const char **ret_problem)
 {
-	struct rule *place = NULL;
-	struct rule_column *columns =
-		arena_calloc(&rules->arena, draft->rule.column_count + 1, sizeof(*columns));
+	size_t at = find_place(rules, &draft->rule), count = draft->rule.column_count;
+	struct rule_column *columns = arena_calloc(&rules->arena, count + 1, sizeof(*columns));
 
-	*ret_problem = NULL;
-	for (size_t i = 0; i < rules->row_count; i++)
-		if (!rule_order(&rules->rows[i], &draft->rule))
-			place = &rules->rows[i];
-	if (!place && rules->row_count == RULES_ROWS_MAX)
-		*ret_problem = "too many rows";
+	*ret_problem = at == RULES_ROWS_MAX ? "too many rows" : NULL;
 	if (!columns || *ret_problem)
 		return false;
-	if (!place)
-		place = &rules->rows[rules->row_count++];
-	*place = draft->rule;
-	memcpy(columns, draft->columns, draft->rule.column_count * sizeof(*columns));
-	if (!place->column_count || columns[place->column_count - 1].field.size)
-		columns[place->column_count++] = column_of_all;
-	place->columns = columns;
+	memcpy(columns, draft->columns, count * sizeof(*columns));
+	if (!count || columns[count - 1].field.size)
+		columns[count++] = column_of_all;
+	rules->rows[at] = draft->rule;
+	rules->rows[at].columns = columns;
+	rules->rows[at].column_count = count;
+	rules->row_count += at == rules->row_count;
 	return true;
 }
 

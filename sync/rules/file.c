@@ -15,7 +15,7 @@ static bool root_registry(struct reader *reader, yaml_node_t *node, void *target
 {
 	struct arena *arena = &reader->rules->arena;
 	struct buffer buffer = BUFFER_INIT(RULES_TEXT_BYTES_MAX * 2);
-	struct bytes text;
+	struct bytes text = {0};
 	bool ok;
 
 	(void)target;

@@ -38,7 +38,7 @@ yaml_node_t *file_node(struct reader *reader, int number)
 bool file_text(struct reader *reader, const yaml_node_t *node, const char *name,
 	       struct bytes *ret_text)
 {
-	struct bytes text;
+	struct bytes text = {0};
 
 	if (node->type != YAML_SCALAR_NODE)
 		return file_fail(reader, node, "%s is a plain value, not a list or a mapping",
@@ -59,7 +59,7 @@ bool file_text(struct reader *reader, const yaml_node_t *node, const char *name,
 bool file_keep_text(struct reader *reader, const yaml_node_t *node, const char *name,
 		    struct bytes *ret_text)
 {
-	struct bytes text;
+	struct bytes text = {0};
 
 	if (!file_text(reader, node, name, &text))
 		return false;
@@ -73,7 +73,7 @@ bool file_word(struct reader *reader, const yaml_node_t *node, const struct word
 {
 	char list[160] = "";
 	size_t used = 0;
-	struct bytes text;
+	struct bytes text = {0};
 
 	if (!file_text(reader, node, words->name, &text))
 		return false;
@@ -166,7 +166,7 @@ bool file_settings(struct reader *reader, const yaml_node_t *mapping,
 	     pair < mapping->data.mapping.pairs.top; pair++) {
 		const yaml_node_t *key = file_node(reader, pair->key);
 		const struct setting *setting;
-		struct bytes name;
+		struct bytes name = {0};
 
 		if (!file_text(reader, key, "a name", &name))
 			return false;

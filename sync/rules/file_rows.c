@@ -66,7 +66,7 @@ static bool row_why(struct reader *reader, yaml_node_t *node, void *target)
 static bool row_coalesce(struct reader *reader, yaml_node_t *node, void *target)
 {
 	struct row_draft *draft = target;
-	struct bytes text;
+	struct bytes text = {0};
 	unsigned seconds = 0;
 	bool ok;
 
@@ -97,7 +97,7 @@ static bool row_winners(struct reader *reader, yaml_node_t *node, void *target)
 	     pair < node->data.mapping.pairs.top; pair++) {
 		const yaml_node_t *key = file_node(reader, pair->key);
 		const char *problem;
-		struct bytes column;
+		struct bytes column = {0};
 		int winner;
 
 		if (!file_text(reader, key, "a column", &column) ||
@@ -193,7 +193,7 @@ static int compare_waiting(const void *a, const void *b)
 
 static bool read_key(struct reader *reader, struct waiting *waiting)
 {
-	struct bytes pattern;
+	struct bytes pattern = {0};
 	const char *problem;
 	yaml_node_t *key;
 
@@ -270,7 +270,7 @@ static bool said_name(struct reader *reader, yaml_node_t *node, void *target)
 static bool said_home(struct reader *reader, yaml_node_t *node, void *target)
 {
 	struct rules_namespace *said = target;
-	struct bytes name;
+	struct bytes name = {0};
 
 	if (!file_keep_text(reader, node, "home", &said->home_name))
 		return false;
@@ -282,7 +282,7 @@ static bool said_home(struct reader *reader, yaml_node_t *node, void *target)
 static bool said_owner(struct reader *reader, yaml_node_t *node, void *target)
 {
 	struct rules_namespace *said = target;
-	struct bytes text;
+	struct bytes text = {0};
 
 	if (!file_keep_text(reader, node, "owner", &text))
 		return false;
