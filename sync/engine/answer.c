@@ -123,6 +123,7 @@ static enum err make_page(struct answering *answering, const struct session_fetc
 			  struct arena *arena, struct session_page *page)
 {
 	struct engine *engine = answering->snapshot->engine;
+	const struct claims *claims = &answering->snapshot->claims;
 	struct key_state key;
 	size_t bytes = 0;
 	enum err e = ERR_OK;
@@ -137,12 +138,12 @@ static enum err make_page(struct answering *answering, const struct session_fetc
 
 		e = snapshot_key(answering->snapshot, fetch->keys[page->entry_count], arena, &key);
 		if (!e)
-			e = entry_make(engine, &key, arena, entry);
+			e = entry_make(engine, claims, &key, arena, entry);
 		bytes += entry->value.size + entry->meta.size + entry->key.size;
 		page->entry_count++;
 	}
 	return e ? e
-		 : entry_claims(engine, page->entries, page->entry_count, arena, &page->claims,
+		 : entry_claims(claims, page->entries, page->entry_count, arena, &page->claims,
 				&page->claim_count);
 }
 

@@ -84,7 +84,8 @@ static void start(struct engine_peer *peer, enum group group)
 		.engine = engine,
 		.peer = peer,
 		.group = group,
-		.session = engine->config.host.random(engine->config.host.context) | 1,
+		.session = claim_number(engine->config.host.random(engine->config.host.context),
+					group),
 		.nonce = engine->config.host.random(engine->config.host.context),
 		.moved_ms = engine_now(engine),
 	};

@@ -213,6 +213,7 @@ struct end_job {
 	struct claims known;
 	struct peer_record record;
 	int64_t barrier; /* 0: none */
+	bool prunes;	 /* claims go, and with them steps of the clock */
 	bool is_late;	 /* keys came while it waited */
 };
 
@@ -235,14 +236,16 @@ static enum err put_end(struct end_job *job, struct apply *apply)
 static enum err run_end(struct job *base, struct apply *apply)
 {
 	struct end_job *job = container_of(base, struct end_job, job);
+	enum err e;
 
 	job->step.last = apply_revision(apply) - 1;
 	job->step.first = job->step.last + 1;
 	if (job->barrier)
 		job->barrier = job->step.last;
-	if (clock_put_step(apply, job->group, &job->step))
-		return ERR_NOMEM;
-	return put_end(job, apply);
+	e = job->prunes ? clock_put_base(apply, &base->engine->clock, job->group, job->step.last,
+					 &job->step.delta)
+			: clock_put_step(apply, job->group, &job->step);
+	return e ? e : put_end(job, apply);
 }
 
 /* Whether the gain holds dots that no row here tells of: see the rule of the barrier in
@@ -285,15 +288,14 @@ static enum err prepare_end(struct job *base)
 	}
 	e = pull_gain(engine, asking->group, &asking->theirs, &job->step.delta);
 	job->barrier = !e && needs_barrier(asking, &job->step.delta);
-	for (size_t i = 0; !e && i < engine->claims.count; i++)
-		e = claims_add(&job->known, engine->claims.list[i].id,
-			       &engine->claims.list[i].vector);
+	if (!e)
+		e = claims_copy(&engine->claims, &job->known);
 	if (!e)
 		e = clock_at(&engine->clock, asking->group, store_head(engine->store), &now);
 	if (!e)
 		e = vector_merge(&now, &job->step.delta);
 	if (!e)
-		claims_prune(&job->known, &now);
+		job->prunes = claims_prune(&job->known, asking->group, &now);
 	vector_fini(&now);
 	return e;
 }
@@ -307,6 +309,8 @@ static enum err end_now(struct end_job *job)
 	struct pull *pull;
 	enum err e = clock_step(&engine->clock, job->group, &job->step);
 
+	if (!e && job->prunes)
+		e = clock_fold(&engine->clock, job->group, job->step.last);
 	engine->clock_versions[job->group]++;
 	if (record)
 		*record = job->record;

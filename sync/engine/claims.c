@@ -40,12 +40,22 @@ enum err claims_add(struct claims *claims, uint64_t id, const struct vector *vec
 	return ERR_OK;
 }
 
-bool claims_prune(struct claims *claims, const struct vector *vector)
+enum err claims_copy(const struct claims *from, struct claims *to)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && i < from->count; i++)
+		e = claims_add(to, from->list[i].id, &from->list[i].vector);
+	return e;
+}
+
+bool claims_prune(struct claims *claims, enum group group, const struct vector *vector)
 {
 	size_t before = claims->count;
 
 	for (size_t i = claims->count; i-- > 0;)
-		if (vector_covers(vector, &claims->list[i].vector))
+		if ((claims->list[i].id & 1) == (uint64_t)group &&
+		    vector_covers(vector, &claims->list[i].vector))
 			drop(claims, i);
 	return claims->count < before;
 }

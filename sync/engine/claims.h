@@ -26,8 +26,16 @@ void claims_fini(struct claims *claims);
 
 const struct claim *claims_find(const struct claims *claims, uint64_t id);
 enum err claims_add(struct claims *claims, uint64_t id, const struct vector *vector);
-/* Drops those that the vector covers. */
-bool claims_prune(struct claims *claims, const struct vector *vector);
+enum err claims_copy(const struct claims *from, struct claims *to);
+/* Drops those of the group that the vector covers.  Windows must not end below the revision of that
+ * vector any more: rows there name claims that are gone. */
+bool claims_prune(struct claims *claims, enum group group, const struct vector *vector);
+
+/* A number for a new one: the lowest bit is its group. */
+static inline uint64_t claim_number(uint64_t random, enum group group)
+{
+	return (random & ~UINT64_C(3)) | 2 | (uint64_t)group;
+}
 
 /* All of them are one record. */
 enum err claims_put(struct apply *apply, const struct claims *claims);

@@ -179,7 +179,7 @@ static enum err taken_over(const struct group_clock *group, int64_t revision,
 }
 
 enum err clock_put_base(struct apply *apply, const struct node_clock *clock, enum group number,
-			int64_t revision)
+			int64_t revision, const struct vector *step)
 {
 	struct record_name name = record_base(number);
 	struct record_name from = record_step(number, 0);
@@ -189,6 +189,8 @@ enum err clock_put_base(struct apply *apply, const struct node_clock *clock, enu
 	int64_t deleted;
 	enum err e = taken_over(&clock->groups[number], revision, &vector);
 
+	if (!e && step)
+		e = vector_merge(&vector, step);
 	if (!e &&
 	    !(wire_put_number(&buffer, (uint64_t)revision) && vector_encode(&vector, &buffer)))
 		e = fault(ERR_NOMEM, "the base of a clock");

@@ -55,6 +55,19 @@ void engine_refuse(struct engine_peer *peer, enum refusal why, const char *text)
 	engine_send(peer, &message);
 }
 
+/* The nonce says which hello is meant, so that a site that heeded it does not heed it again. */
+void engine_refuse_clone(struct engine_peer *peer, uint64_t nonce)
+{
+	static const char text[] = "another running server has this site's identity: one of them is"
+				   " a copy, and goes on as a site of its own";
+	struct message message = {.kind = MESSAGE_REFUSE};
+
+	engine_notice(peer->engine, NOTICE_PEER_REFUSED, peer, bytes_of(NULL, 0), text);
+	message.as.refuse = (struct refuse){
+		.why = REFUSED_CLONE, .common = {.hash = nonce}, .text = BYTES_LITERAL(text)};
+	engine_send(peer, &message);
+}
+
 /* --- what goes on ----------------------------------------------------------------------------- */
 
 int64_t engine_cut_head(const struct engine *engine)

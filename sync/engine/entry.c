@@ -12,18 +12,18 @@ static enum err read_key(const struct engine *engine, const struct key_state *ke
 }
 
 /* A claim that nobody knows any more is covered by the site's vector. */
-static void keep_known(const struct engine *engine, struct row_meta *meta)
+static void keep_known(const struct claims *claims, struct row_meta *meta)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < meta->claim_count; i++)
-		if (claims_find(&engine->claims, meta->claims[i]))
+		if (claims_find(claims, meta->claims[i]))
 			meta->claims[kept++] = meta->claims[i];
 	meta->claim_count = kept;
 }
 
-enum err entry_make(const struct engine *engine, const struct key_state *key, struct arena *arena,
-		    struct entry *ret_entry)
+enum err entry_make(const struct engine *engine, const struct claims *claims,
+		    const struct key_state *key, struct arena *arena, struct entry *ret_entry)
 {
 	struct shown shown = {key->live, key->value, NULL};
 	struct row_meta meta;
@@ -38,7 +38,7 @@ enum err entry_make(const struct engine *engine, const struct key_state *key, st
 	}
 	if (e)
 		return e;
-	keep_known(engine, &meta);
+	keep_known(claims, &meta);
 	*ret_entry = (struct entry){
 		.key = key->key,
 		.live = key->live,
@@ -60,7 +60,7 @@ static bool is_in(const struct claim *claims, size_t count, uint64_t id)
 	return false;
 }
 
-enum err entry_claims(const struct engine *engine, const struct entry *entries, size_t count,
+enum err entry_claims(const struct claims *known, const struct entry *entries, size_t count,
 		      struct arena *arena, struct claim **ret_claims, size_t *ret_count)
 {
 	struct claim *claims = arena_calloc(arena, CLAIMS_MAX, sizeof(*claims));
@@ -72,7 +72,7 @@ enum err entry_claims(const struct engine *engine, const struct entry *entries, 
 	for (size_t i = 0; !e && i < count; i++) {
 		for (size_t j = 0; !e && j < entries[i].claim_count; j++) {
 			uint64_t id = entries[i].claims[j];
-			const struct claim *claim = claims_find(&engine->claims, id);
+			const struct claim *claim = claims_find(known, id);
 
 			if (!claim || is_in(claims, found, id))
 				continue;

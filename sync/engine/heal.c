@@ -183,7 +183,7 @@ static enum err run_anew(struct job *base, struct apply *apply)
 	if (e || !job->is_last)
 		return e;
 	for (int group = 0; !e && group < GROUPS; group++)
-		e = clock_put_base(apply, &engine->clock, group, job->last);
+		e = clock_put_base(apply, &engine->clock, group, job->last, NULL);
 	return e ? e : put_identity(apply, &engine->stamper->identity, NULL);
 }
 
@@ -351,6 +351,11 @@ static enum err run_begin(struct job *base, struct apply *apply)
 	return stamper_reserve(stamper, apply_revision(apply));
 }
 
+static uint64_t draw(const struct engine *engine)
+{
+	return engine->config.host.random(engine->config.host.context);
+}
+
 static void begin_done(struct job *base, enum err e)
 {
 	struct begin_job *job = container_of(base, struct begin_job, job);
@@ -364,6 +369,7 @@ static void begin_done(struct job *base, enum err e)
 	}
 	engine->clock.self = identity_self(&job->identity);
 	engine->clock.begin = identity_begin(&job->identity);
+	engine->nonce = draw(engine);
 	engine->heal = job->heal;
 	if (job->is_first) {
 		become_ready(engine);
@@ -393,9 +399,13 @@ static struct begin_job *begin_job(struct engine *engine)
 	return container_of(base, struct begin_job, job);
 }
 
-static uint64_t draw(const struct engine *engine)
+static void draw_site(const struct engine *engine, struct site *site)
 {
-	return engine->config.host.random(engine->config.host.context);
+	for (size_t i = 0; i < SITE_BYTES; i += sizeof(uint64_t)) {
+		uint64_t part = draw(engine);
+
+		memcpy(site->bytes + i, &part, sizeof(part));
+	}
 }
 
 static void begin_first(struct engine *engine)
@@ -405,30 +415,31 @@ static void begin_first(struct engine *engine)
 	if (!job)
 		return;
 	job->is_first = true;
-	for (size_t i = 0; i < SITE_BYTES; i += sizeof(uint64_t)) {
-		uint64_t part = draw(engine);
-
-		memcpy(job->identity.site.bytes + i, &part, sizeof(part));
-	}
+	draw_site(engine, &job->identity.site);
 	identity_begin_next(&job->identity, 0, 0, draw(engine));
 	job_add(&job->job);
 }
 
-void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char *why)
+static void begin(struct engine *engine, int64_t common, int64_t seen, bool is_clone)
 {
 	struct begin_job *job = engine->healing ? NULL : begin_job(engine);
 	int64_t head = store_head(engine->store);
 	struct actor old = engine->clock.self;
+	struct site site;
 	enum err e = ERR_OK;
 
 	if (!job)
 		return;
 	engine->healing = true;
-	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), why);
 	list_for_each (node, &engine->peers)
 		container_of(node, struct engine_peer, node)->is_ready = false;
 	job->identity = engine->stamper->identity;
-	identity_begin_next(&job->identity, common, engine->heard_incarnation, draw(engine));
+	draw_site(engine, &site);
+	if (is_clone)
+		identity_begin_site(&job->identity, &site, common, draw(engine));
+	else
+		identity_begin_next(&job->identity, common, engine->heard_incarnation,
+				    draw(engine));
 	job->heal = (struct healing){.old = old, .common = common};
 	job->jump_to = (seen > head ? seen : head) + INCARNATION_JUMP;
 	for (int group = 0; !e && group < GROUPS && common > engine->clock.begin; group++)
@@ -439,6 +450,25 @@ void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char 
 		return;
 	}
 	job_add(&job->job);
+}
+
+void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char *why)
+{
+	if (engine->healing)
+		return;
+	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), why);
+	begin(engine, common, seen, false);
+}
+
+/* What this incarnation wrote is its own, whichever of the two copies it is: a copy begins an
+ * incarnation before it writes. */
+void heal_clone(struct engine *engine)
+{
+	if (engine->healing)
+		return;
+	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0),
+		      "another running server has this site's identity");
+	begin(engine, store_head(engine->store), store_head(engine->store), true);
 }
 
 /* --- the start -------------------------------------------------------------------------------- */

@@ -117,9 +117,7 @@ static bool is_welcome(struct engine_peer *peer, const struct hello *hello)
 			peer, REFUSED_CLUSTER,
 			"this site belongs to another cluster: check the address of the peer");
 	else if (is_clone(engine, peer, hello))
-		engine_refuse(peer, REFUSED_CLONE,
-			      "another running server has this site's identity: one of them is a"
-			      " copy; this one begins a new incarnation");
+		engine_refuse_clone(peer, hello->nonce);
 	else
 		return true;
 	return false;
@@ -206,7 +204,8 @@ static const struct incarnation *find_incarnation(const struct engine *engine, u
 	const struct identity *identity = &engine->stamper->identity;
 
 	for (size_t i = 0; i < identity->count; i++)
-		if (identity->incarnations[i].number == number)
+		if (identity->incarnations[i].number == number &&
+		    !memcmp(&identity->incarnations[i].site, &identity->site, SITE_BYTES))
 			return &identity->incarnations[i];
 	return NULL;
 }

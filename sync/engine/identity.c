@@ -23,12 +23,26 @@ int64_t identity_begin(const struct identity *identity)
 
 struct actor identity_actor_at(const struct identity *identity, int64_t revision)
 {
-	struct actor actor = {identity->site, identity->incarnations[0].number};
+	const struct incarnation *found = &identity->incarnations[0];
 
-	for (size_t i = 0; i < identity->count; i++)
+	for (size_t i = 1; i < identity->count; i++)
 		if (identity->incarnations[i].begin < revision)
-			actor.incarnation = identity->incarnations[i].number;
-	return actor;
+			found = &identity->incarnations[i];
+	return (struct actor){found->site, found->number};
+}
+
+static void add(struct identity *identity, int64_t begin, uint32_t count, uint64_t random)
+{
+	if (identity->count == INCARNATIONS_KEPT_MAX) {
+		memmove(identity->incarnations, identity->incarnations + 1,
+			(INCARNATIONS_KEPT_MAX - 1) * sizeof(*identity->incarnations));
+		identity->count--;
+	}
+	identity->incarnations[identity->count++] = (struct incarnation){
+		.site = identity->site,
+		.number = count << INCARNATION_CHANCE_BITS | ((uint32_t)random & CHANCE_MASK),
+		.begin = begin,
+	};
 }
 
 void identity_begin_next(struct identity *identity, int64_t begin, uint32_t heard, uint64_t random)
@@ -40,15 +54,14 @@ void identity_begin_next(struct identity *identity, int64_t begin, uint32_t hear
 		memcpy(identity->site.bytes, &random, sizeof(random));
 		count = 1;
 	}
-	if (identity->count == INCARNATIONS_KEPT_MAX) {
-		memmove(identity->incarnations, identity->incarnations + 1,
-			(INCARNATIONS_KEPT_MAX - 1) * sizeof(*identity->incarnations));
-		identity->count--;
-	}
-	identity->incarnations[identity->count++] = (struct incarnation){
-		.number = count << INCARNATION_CHANCE_BITS | ((uint32_t)random & CHANCE_MASK),
-		.begin = begin,
-	};
+	add(identity, begin, count, random);
+}
+
+void identity_begin_site(struct identity *identity, const struct site *site, int64_t begin,
+			 uint64_t random)
+{
+	identity->site = *site;
+	add(identity, begin, 1, random);
 }
 
 bool identity_encode(const struct identity *identity, struct buffer *buffer)
@@ -57,7 +70,9 @@ bool identity_encode(const struct identity *identity, struct buffer *buffer)
 		    wire_put_number(buffer, identity->count);
 
 	for (size_t i = 0; fits && i < identity->count; i++)
-		fits = wire_put_number(buffer, identity->incarnations[i].number) &&
+		fits = buffer_append(buffer,
+				     bytes_of(identity->incarnations[i].site.bytes, SITE_BYTES)) &&
+		       wire_put_number(buffer, identity->incarnations[i].number) &&
 		       wire_put_number(buffer, (uint64_t)identity->incarnations[i].begin);
 	return fits;
 }
@@ -74,11 +89,15 @@ bool identity_decode(struct bytes bytes, struct identity *ret_identity)
 		return false;
 	memcpy(identity.site.bytes, site.data, SITE_BYTES);
 	while (identity.count < count) {
-		if (!wire_take_number(&wire, UINT32_MAX, &number) ||
+		struct incarnation *incarnation = &identity.incarnations[identity.count++];
+
+		if (!wire_take_fixed(&wire, SITE_BYTES, &site) ||
+		    !wire_take_number(&wire, UINT32_MAX, &number) ||
 		    !wire_take_number(&wire, REV_MAIN_MAX, &begin))
 			return false;
-		identity.incarnations[identity.count++] =
-			(struct incarnation){(uint32_t)number, (int64_t)begin};
+		memcpy(incarnation->site.bytes, site.data, SITE_BYTES);
+		incarnation->number = (uint32_t)number;
+		incarnation->begin = (int64_t)begin;
 	}
 	*ret_identity = identity;
 	return !wire_left(&wire);

@@ -25,6 +25,7 @@
 #define DISK_BYTES_MAX 64
 
 struct incarnation {
+	struct site site;
 	uint32_t number;
 	int64_t begin; /* its revisions are above */
 };
@@ -41,6 +42,9 @@ int64_t identity_begin(const struct identity *identity);
 struct actor identity_actor_at(const struct identity *identity, int64_t revision);
 /* A first one, or the next; above `heard`, an incarnation that somebody knows (0: none). */
 void identity_begin_next(struct identity *identity, int64_t begin, uint32_t heard, uint64_t random);
+/* The first one of another site: this one is a copy, and the site that it is a copy of lives. */
+void identity_begin_site(struct identity *identity, const struct site *site, int64_t begin,
+			 uint64_t random);
 
 bool identity_encode(const struct identity *identity, struct buffer *buffer);
 bool identity_decode(struct bytes bytes, struct identity *ret_identity);

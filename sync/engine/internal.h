@@ -165,6 +165,7 @@ void engine_notice(struct engine *engine, enum notice_kind kind, struct engine_p
 /* Ends the message.  REQUEST_TOO_LARGE: not sent. */
 enum err engine_send(struct engine_peer *peer, struct message *message);
 void engine_refuse(struct engine_peer *peer, enum refusal why, const char *text);
+void engine_refuse_clone(struct engine_peer *peer, uint64_t nonce);
 void engine_pump(struct engine *engine);
 enum err engine_add_cloud(struct engine *engine, const struct site *site, bool *ret_grew);
 /* Takes note of hubs that a peer knows; a new one changes what is shown. */
@@ -189,6 +190,8 @@ void hello_receive(struct engine_peer *peer, const struct hello *hello);
 /* Begins an incarnation: what this site wrote above `common` was written twice or is forgotten, and
  * nobody has seen a revision of it above `seen`. */
 void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char *why);
+/* Another running server has this site's identity: goes on as a site of its own. */
+void heal_clone(struct engine *engine);
 /* The identity of the start: a first one, the one that is there, or a new incarnation. */
 void heal_start(struct engine *engine);
 
@@ -210,10 +213,10 @@ struct key_state { /* of one key, as the log has it */
 };
 
 /* Fills meta, live, value, digest and claims; touches stay the caller's. */
-enum err entry_make(const struct engine *engine, const struct key_state *key, struct arena *arena,
-		    struct entry *ret_entry);
+enum err entry_make(const struct engine *engine, const struct claims *claims,
+		    const struct key_state *key, struct arena *arena, struct entry *ret_entry);
 /* The claims that entries name, with vectors of their own. */
-enum err entry_claims(const struct engine *engine, const struct entry *entries, size_t count,
+enum err entry_claims(const struct claims *known, const struct entry *entries, size_t count,
 		      struct arena *arena, struct claim **ret_claims, size_t *ret_count);
 enum err entry_hash(const struct engine *engine, const struct key_state *key,
 		    struct state_hash *ret_hash);

@@ -18,7 +18,7 @@ static enum err run_fold(struct job *base, struct apply *apply)
 	for (int group = 0; !e && group < GROUPS; group++)
 		if (job->revisions[group])
 			e = clock_put_base(apply, &base->engine->clock, group,
-					   job->revisions[group]);
+					   job->revisions[group], NULL);
 	return e;
 }
 

@@ -220,7 +220,8 @@ static enum err add_entry(struct cutting *cutting, const struct touched *touched
 	enum err e = key_at(cutting, touched->key, cutting->to, &key);
 
 	if (!e)
-		e = entry_make(cutting->engine, &key, &cutting->arena, entry);
+		e = entry_make(cutting->engine, &cutting->engine->claims, &key, &cutting->arena,
+			       entry);
 	if (!e)
 		e = make_delta(cutting, entry);
 	if (e)
@@ -256,7 +257,7 @@ static enum err add_entries(struct cutting *cutting)
 		if (!is_known(cutting, &cutting->keys[i]))
 			e = add_entry(cutting, &cutting->keys[i]);
 	if (!e)
-		e = entry_claims(cutting->engine, cutting->window.entries,
+		e = entry_claims(&cutting->engine->claims, cutting->window.entries,
 				 cutting->window.entry_count, &cutting->arena,
 				 &cutting->window.claims, &cutting->window.claim_count);
 	return e;

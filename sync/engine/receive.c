@@ -25,9 +25,9 @@ static void heed_refusal(struct engine_peer *peer, const struct refuse *refuse)
 	}
 	peer->is_refused = true;
 	engine_notice(engine, NOTICE_PEER_REFUSED, peer, refuse->text, "the peer refused");
-	if (refuse->why == REFUSED_CLONE && !mistake(&engine->config, MISTAKE_NO_BUMP))
-		heal_begin(engine, store_head(engine->store), store_head(engine->store),
-			   "another running server has this site's identity");
+	if (refuse->why == REFUSED_CLONE && refuse->common.hash == engine->nonce &&
+	    !mistake(&engine->config, MISTAKE_NO_BUMP))
+		heal_clone(engine);
 }
 
 static void dispatch(struct engine_peer *peer, struct inbound *inbound)

@@ -71,6 +71,8 @@ enum err snapshot_new(struct engine *engine, enum group group, const struct key_
 	if (!e)
 		e = clock_at(&engine->clock, group, snapshot->revision, &snapshot->vector);
 	if (!e)
+		e = claims_copy(&engine->claims, &snapshot->claims);
+	if (!e)
 		e = read_keys(snapshot);
 	if (e)
 		snapshot_free(snapshot);
@@ -86,6 +88,7 @@ void snapshot_free(struct snapshot *snapshot)
 	store_keys_close(snapshot->pinned);
 	sequence_fini(&snapshot->sequence);
 	vector_fini(&snapshot->vector);
+	claims_fini(&snapshot->claims);
 	arena_fini(&snapshot->arena);
 	free(snapshot);
 }

@@ -16,6 +16,7 @@ struct snapshot {
 	struct store_keys *pinned;
 	int64_t revision;
 	struct vector vector; /* at it */
+	struct claims claims; /* that rows of the moment may name */
 	struct arena arena;   /* of the keys */
 	struct sequence sequence;
 };
