@@ -61,8 +61,8 @@ enum err clock_fold(struct node_clock *clock, enum group group, int64_t revision
 /* --- records of the store ------------------------------------------------------------------- */
 
 enum err clock_put_step(struct apply *apply, enum group group, const struct clock_step *step);
-/* All that is known at the revision, and a step that is not noted yet (NULL: none), as its base, and
- * no step up to it. */
+/* All that is known at the revision, and a step that is not noted yet (NULL: none), as its base,
+ * and no step up to it. */
 enum err clock_put_base(struct apply *apply, const struct node_clock *clock, enum group group,
 			int64_t revision, const struct vector *step);
 enum err clock_load(struct node_clock *clock, struct store_reader *reader);

@@ -190,6 +190,12 @@ void hello_receive(struct engine_peer *peer, const struct hello *hello);
 /* Begins an incarnation: what this site wrote above `common` was written twice or is forgotten, and
  * nobody has seen a revision of it above `seen`. */
 void heal_begin(struct engine *engine, int64_t common, int64_t seen, const char *why);
+/* The record of the identity; heal: an incarnation that is not whole yet, or NULL. */
+enum err heal_put(struct apply *apply, const struct identity *identity, const struct healing *heal);
+/* Tells rows anew, and ends the heal. */
+void heal_go_on(struct engine *engine);
+/* It is certain who this site is. */
+void heal_ready(struct engine *engine);
 /* Another running server has this site's identity: goes on as a site of its own. */
 void heal_clone(struct engine *engine);
 /* The identity of the start: a first one, the one that is there, or a new incarnation. */
