@@ -31,19 +31,21 @@ static bool is_meant(const struct oracle *oracle, const struct sim_site *site, u
 	return !site->may_reuse || !known_has(&site->forgotten, number);
 }
 
-/* Adds those of one group. */
+/* Adds those of one group.  One that seemed lost was under way. */
 static void add_known(const struct sim_site *site, const struct vector *vector, bool events,
 		      struct known *known)
 {
-	const struct world *world = site->world;
+	struct world *world = site->world;
 
 	for (unsigned i = 0; i < world->oracle.count; i++) {
-		const struct sim_write *write = &world->oracle.writes[i];
+		struct sim_write *write = &world->oracle.writes[i];
 		struct dot dot = dot_of(write);
 
-		if (!write->lost && world->keys[write->key].is_event == events &&
-		    vector_has(vector, &dot) && is_meant(&world->oracle, site, i))
-			known_add(known, i);
+		if (write->dead || world->keys[write->key].is_event != events ||
+		    !vector_has(vector, &dot) || !is_meant(&world->oracle, site, i))
+			continue;
+		write->lost = false;
+		known_add(known, i);
 	}
 }
 
@@ -310,8 +312,7 @@ bool site_restamp(struct sim_site *site, unsigned key, const struct dot *dot)
 	for (unsigned i = oracle->count; i-- > 0;) {
 		const struct sim_write *write = &oracle->writes[i];
 
-		if (is_by(write, site) && write->key == key && write->revision == dot->revision &&
-		    !memcmp(&write->actor.site, &dot->actor.site, sizeof(dot->actor.site))) {
+		if (is_by(write, site) && write->key == key && write->revision == dot->revision) {
 			tell_again(site, i, &dot->actor);
 			return true;
 		}
@@ -368,6 +369,16 @@ static void tell_rest_again(struct sim_site *site, const struct actor *self)
 	}
 }
 
+/* Nobody had heard of them, and their dots are given out again. */
+static void bury_lost(struct sim_site *site)
+{
+	struct oracle *oracle = &site->world->oracle;
+
+	for (unsigned i = 0; i < oracle->count; i++)
+		if (oracle->writes[i].lost && oracle->writes[i].site == site->number)
+			oracle->writes[i].dead = true;
+}
+
 /* A site that was set back meets its peer.  Either it begins a new incarnation:
  * then what it wrote without knowing is the new one's, and what it had written
  * before may come back from others.  Or nobody had heard of what it forgot, and
@@ -382,6 +393,8 @@ static void check_identity(struct sim_site *site)
 		return;
 	if (changed && site->self.incarnation)
 		tell_rest_again(site, &self);
+	else if (!changed)
+		bury_lost(site);
 	site->self = self;
 	site->may_reuse = false;
 	for (unsigned i = 0; i < oracle->count; i++)

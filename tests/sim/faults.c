@@ -271,7 +271,8 @@ static bool may_roll_back(const struct sim_site *site)
 	unsigned peer = topology_only_peer(world, site->number);
 
 	if (peer == SITES_MAX || world->sites[peer]->gone || world->sites[peer]->may_reuse ||
-	    site->may_reuse || world->plan->topology != TOPOLOGY_STAR)
+	    site->may_reuse || world->sites[peer]->waiting_count ||
+	    world->plan->topology != TOPOLOGY_STAR)
 		return false;
 	for (unsigned i = 0; i < world->oracle.count; i++) {
 		const struct sim_write *write = &world->oracle.writes[i];

@@ -205,6 +205,18 @@ static void put_aliased(const struct oracle *oracle, const struct fact_set *from
 	facts_sort(into);
 }
 
+/* What it took away, it took away under all dots. */
+static void take_aliases(const struct oracle *oracle, struct sim_write *write)
+{
+	struct fact_set before;
+
+	facts_copy(&write->taken, &before);
+	put_aliased(oracle, &before, &write->taken);
+	facts_fini(&before);
+	for (size_t i = 0; i < write->birth_count; i++)
+		take_birth(write, alias_of(oracle, write->births_taken[i]));
+}
+
 unsigned oracle_alias(struct oracle *oracle, unsigned number, const struct actor *actor)
 {
 	const struct sim_write *write = &oracle->writes[number];
@@ -225,6 +237,10 @@ unsigned oracle_alias(struct oracle *oracle, unsigned number, const struct actor
 	for (size_t i = 0; i < write->birth_count; i++)
 		take_birth(added, alias_of(oracle, write->births_taken[i]));
 	facts_sort(&added->taken);
+	for (unsigned i = 0; i < oracle->count; i++)
+		if (oracle->writes[i].key == added->key &&
+		    !actor_compare(&oracle->writes[i].actor, actor))
+			take_aliases(oracle, &oracle->writes[i]);
 	for (unsigned i = 0; i < oracle->count; i++) {
 		struct known *context = &oracle->writes[i].context;
 
@@ -244,7 +260,7 @@ unsigned oracle_find(const struct oracle *oracle, unsigned site, unsigned key,
 	for (unsigned i = 0; i < oracle->count; i++) {
 		const struct sim_write *write = &oracle->writes[i];
 
-		if (write->revision != dot->revision || write->key != key || write->lost ||
+		if (write->revision != dot->revision || write->key != key || write->dead ||
 		    actor_compare(&write->actor, &dot->actor))
 			continue;
 		if (write->provisional && write->site == site)

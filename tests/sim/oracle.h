@@ -76,6 +76,7 @@ struct sim_write {
    * given out before, until the site and its peer have found out. */
 	bool provisional;
 	bool lost;	      /* was at one site alone, which was set back or destroyed */
+	bool dead;	      /* ... and its dot is given out again */
 	unsigned alias;	      /* the same write under its newest dot, plus one; 0: it has
                      one dot */
 	struct known context; /* what its site had taken in */

@@ -49,7 +49,6 @@ static void put_fact(struct fact_set *facts, const struct fact *fact)
 static bool is_own(const struct sim_site *site, const struct dot *dot, int64_t own, bool is_known)
 {
 	return own == dot->revision &&
-	       !memcmp(&dot->actor.site, &site->self.site, sizeof(dot->actor.site)) &&
 	       (!is_known || site->may_reuse || !actor_compare(&dot->actor, &site->self));
 }
 

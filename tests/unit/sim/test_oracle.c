@@ -167,7 +167,7 @@ static void a_dot_given_out_twice_means_the_own_write_at_home(void **state)
 	oracle_add(&oracle, &write, &none, &none);
 	assert_int_equal(oracle_find(&oracle, 0, KEY, &dot), 1);
 	assert_int_equal(oracle_find(&oracle, 1, KEY, &dot), 0);
-	oracle.writes[0].lost = true;
+	oracle.writes[0].dead = true;
 	assert_int_equal(oracle_find(&oracle, 1, KEY, &dot), 1);
 	dot.revision = 2;
 	assert_int_equal(oracle_find(&oracle, 1, KEY, &dot), WRITES_MAX);
