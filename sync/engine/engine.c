@@ -84,6 +84,7 @@ void engine_pump(struct engine *engine)
 	list_for_each (node, &engine->peers) {
 		struct engine_peer *peer = container_of(node, struct engine_peer, node);
 
+		hello_pump(peer);
 		answer_pump(peer);
 		for (int group = 0; peer->is_ready && group < GROUPS; group++)
 			push_pump(peer, group);

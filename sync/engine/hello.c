@@ -78,9 +78,23 @@ static void say_hello(struct engine_peer *peer, bool is_answer)
 		engine_send(peer, &message);
 }
 
+/* What a job has on the writer is not in the vector yet, and may be what the peer has forgotten. */
+void hello_pump(struct engine_peer *peer)
+{
+	if (!peer->owes_answer || peer->engine->running || peer->engine->healing)
+		return;
+	peer->owes_answer = false;
+	say_hello(peer, true);
+}
+
 void hello_introduce(struct engine_peer *peer)
 {
-	say_hello(peer, peer->is_known);
+	if (!peer->is_known) {
+		say_hello(peer, false);
+		return;
+	}
+	peer->owes_answer = true;
+	hello_pump(peer);
 }
 
 /* --- who is there ----------------------------------------------------------------------------- */
@@ -224,29 +238,16 @@ static void hear_incarnation(struct engine *engine, uint32_t incarnation)
 		engine->heard_incarnation = incarnation;
 }
 
-/* What the peer has of this incarnation, and of one that this site has forgotten. */
-static int64_t own_last(struct engine *engine, const struct hello *hello, bool *ret_forgotten)
+/* What the peer has of this incarnation. */
+static int64_t own_last(const struct engine *engine, const struct hello *hello)
 {
 	int64_t last = 0;
 
 	for (int group = 0; group < GROUPS; group++) {
-		const struct vector *vector = &hello->vectors[group];
+		int64_t in_group = vector_last(&hello->vectors[group], &engine->clock.self);
 
-		for (size_t i = 0; i < vector->count; i++) {
-			const struct vector_entry *entry = &vector->entries[i];
-			bool is_known = find_incarnation(engine, entry->actor.incarnation);
-
-			if (memcmp(&entry->actor.site, &engine->clock.self.site, SITE_BYTES) != 0 ||
-			    (is_known && actor_compare(&entry->actor, &engine->clock.self) != 0))
-				continue;
-			if (!is_known && !is_newer(engine, entry->actor.incarnation))
-				continue;
-			if (!is_known)
-				hear_incarnation(engine, entry->actor.incarnation);
-			*ret_forgotten |= !is_known;
-			if (revset_last(&entry->revisions) > last)
-				last = revset_last(&entry->revisions);
-		}
+		if (in_group > last)
+			last = in_group;
 	}
 	return last;
 }
@@ -287,9 +288,10 @@ static struct memory compare_memory(struct engine *engine, const struct hello *h
 	struct memory memory = {.is_lost = false};
 	int64_t end = points_end(engine, hello, &memory.is_lost);
 	enum match match = MATCH_NO;
+	bool is_doubted;
 
-	memory.seen = own_last(engine, hello, &memory.is_lost);
-	memory.is_lost |= memory.seen > head;
+	memory.seen = own_last(engine, hello);
+	is_doubted = memory.seen > head;
 	for (size_t i = 0; i < hello->point_count && match == MATCH_NO; i++) {
 		const struct chain_point *point = &hello->points[i];
 
@@ -300,10 +302,15 @@ static struct memory compare_memory(struct engine *engine, const struct hello *h
 		if (point->revision <= head)
 			match = match_point(engine, point);
 		if (match == MATCH_NO)
-			memory.is_lost = true;
+			is_doubted = true;
 		else if (match == MATCH_YES)
 			memory.common = point->revision;
 	}
+	/* Where an incarnation is forgotten and nothing speaks against this one, no row of it was
+	 * written twice. */
+	if (!is_doubted)
+		memory.common = head;
+	memory.is_lost |= is_doubted;
 	/* Better to write some rows anew than to leave one that somebody knows otherwise. */
 	if (memory.common < confirmed(engine))
 		memory.common = confirmed(engine);
@@ -383,7 +390,8 @@ void hello_receive(struct engine_peer *peer, const struct hello *hello)
 	}
 	if (hello->is_answer)
 		answer_came(peer, hello);
-	if ((is_new || !hello->is_answer) && !engine->healing)
-		say_hello(peer, true);
+	if (is_new || !hello->is_answer)
+		peer->owes_answer = true;
+	hello_pump(peer);
 	engine_pump(engine);
 }

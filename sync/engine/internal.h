@@ -138,6 +138,7 @@ struct engine_peer {
 	bool is_ready; /* its answer to ours too */
 	bool is_hub;
 	bool is_refused;
+	bool owes_answer; /* to its hello */
 	bool is_admitted; /* the breaker does not count */
 	int64_t deletes;  /* that it brought in this period */
 	int64_t period_ms;
@@ -183,6 +184,7 @@ enum err shown_put(const struct engine *engine, struct apply *apply);
 /* --- hello.c ---------------------------------------------------------------------------------- */
 
 void hello_introduce(struct engine_peer *peer);
+void hello_pump(struct engine_peer *peer);
 void hello_receive(struct engine_peer *peer, const struct hello *hello);
 
 /* --- heal.c ----------------------------------------------------------------------------------- */

@@ -216,8 +216,7 @@ static bool is_wildcard(const struct one *one)
 {
 	const struct merge *merge = one->merge;
 
-	if (mistake(&merge->engine->config, MISTAKE_NO_WILDCARD) ||
-	    mistake(&merge->engine->config, MISTAKE_LIVE_DOTS))
+	if (mistake(&merge->engine->config, MISTAKE_NO_WILDCARD | MISTAKE_LIVE_DOTS))
 		return false;
 	return merge->session || (one->entry->wildcard && (one->changed || merge->grew)) ||
 	       (one->changed && !one->unknown_count);

@@ -220,6 +220,9 @@ static enum err prepare(struct job *base)
 	const struct peer_record *record = peer_record_of(engine, &job->record.site);
 	enum err e;
 
+	/* The peer may be another by now than when it sent this. */
+	if (!base->peer)
+		return ERR_BUSY;
 	if (record)
 		job->record = *record;
 	if (window->from > job->record.cursors[window->group])
