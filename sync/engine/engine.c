@@ -196,7 +196,7 @@ enum err engine_hear_clouds(struct engine *engine, const struct hello *hello)
 	list_for_each (node, &engine->peers) {
 		struct engine_peer *peer = container_of(node, struct engine_peer, node);
 
-		if (peer->is_ready)
+		if (peer->is_known)
 			hello_introduce(peer); /* it may not know the hub yet */
 	}
 	return show_all(engine);

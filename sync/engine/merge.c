@@ -262,6 +262,7 @@ static enum err live_dots(struct one *one, struct row_meta *meta)
 		for (size_t j = 0; j < one->merged.births[i].count; j++)
 			count += one->merged.births[i].cells[j].count;
 	meta->touches = arena_calloc(&one->merge->arena, count + 1, sizeof(*meta->touches));
+	meta->touch_count = 0;
 	if (!meta->touches)
 		return fault(ERR_NOMEM, "touches");
 	for (size_t i = 0; i < one->merged.count; i++)

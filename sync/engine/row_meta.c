@@ -28,13 +28,25 @@ static int compare_dots(const void *a, const void *b)
 	return dot_compare(a, b);
 }
 
-static bool put_touches(struct buffer *buffer, const struct row_meta *row)
+/* In order, and each once; how many there are. */
+static size_t order_touches(const struct row_meta *row)
 {
-	bool fits = wire_put_number(buffer, row->touch_count);
+	size_t kept = 0;
 
 	qsort(row->touches, row->touch_count, sizeof(*row->touches), compare_dots);
-	for (size_t at = 0; fits && at < row->touch_count;) {
-		size_t run = run_of(row->touches + at, row->touch_count - at);
+	for (size_t i = 0; i < row->touch_count; i++)
+		if (!kept || dot_compare(&row->touches[i], &row->touches[kept - 1]))
+			row->touches[kept++] = row->touches[i];
+	return kept;
+}
+
+static bool put_touches(struct buffer *buffer, const struct row_meta *row)
+{
+	size_t count = order_touches(row);
+	bool fits = wire_put_number(buffer, count);
+
+	for (size_t at = 0; fits && at < count;) {
+		size_t run = run_of(row->touches + at, count - at);
 		int64_t before = 0;
 
 		fits = actor_put(buffer, &row->touches[at].actor) && wire_put_number(buffer, run);

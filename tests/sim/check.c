@@ -556,6 +556,10 @@ static void tell_message(const struct sim_site *site, const struct message *mess
 	else if (message->kind == MESSAGE_SESSION_PAGE)
 		world_tell(site->world, "      %s says page of %zu keys", site_name(site),
 			   message->as.session_page.entry_count);
+	else if (message->kind == MESSAGE_HELLO)
+		world_tell(site->world, "      %s says hello, %s%zu hubs, %zu bytes",
+			   site_name(site), message->as.hello.is_answer ? "answer, " : "",
+			   message->as.hello.cloud_count, size);
 	else
 		world_tell(site->world, "      %s says %s, %zu bytes", site_name(site),
 			   message_name(message->kind), size);

@@ -180,9 +180,10 @@ static void check_order(struct observing *observing, const struct log_row *row)
 }
 
 static void tell_row(const struct sim_site *site, unsigned key, const struct log_row *row,
-		     const struct reading *reading)
+		     const struct reading *reading, const struct bytes *shown)
 {
 	const struct world *world = site->world;
+	struct thing thing = {.uid = 0};
 	char text[400] = "nothing";
 	size_t size = 0;
 	unsigned last = WRITES_MAX;
@@ -198,10 +199,13 @@ static void tell_row(const struct sim_site *site, unsigned key, const struct log
 					 site_name(world->sites[world->oracle.writes[write].site]),
 					 (long long)world->oracle.writes[write].revision);
 	}
-	world_tell(world, "      %s:%lld %s %s%s%s holds %s", site_name(site),
-		   (long long)row->revision, world->keys[key].text,
+	if (shown)
+		thing_read(world->keys[key].kind, *shown, &thing);
+	world_tell(world, "      %s:%lld %s %s%s%s holds %s; shows uid %u, spec %u, status %u",
+		   site_name(site), (long long)row->revision, world->keys[key].text,
 		   row->merged ? "merged" : "written", row->invisible ? ", not seen" : "",
-		   reading->claim_count ? ", claimed" : "", text);
+		   reading->claim_count ? ", claimed" : "", text, thing.uid, thing.spec,
+		   thing.status);
 }
 
 static void observe_core(struct observing *observing, unsigned key, const struct log_row *row)
@@ -217,7 +221,7 @@ static void observe_core(struct observing *observing, unsigned key, const struct
 	read_state(site, key, row, shown, !row->merged, &reading);
 	if (!row->merged)
 		note_write(site, key, row, &reading);
-	tell_row(site, key, row, &reading);
+	tell_row(site, key, row, &reading, shown);
 	if (reading.claim_count)
 		world_count(site->world, SEEN_CLAIMED);
 	wrong = shown ? check_shown(site->world->keys[key].kind, *shown, &reading.facts) : NULL;

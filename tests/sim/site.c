@@ -2,6 +2,7 @@
 #include "tests/sim/site.h"
 
 #include "shim/base/crc32c.h"
+#include "sync/engine/mistakes.h"
 #include "tests/sim/clients.h"
 
 #include <assert.h>
@@ -392,6 +393,8 @@ void site_start(struct sim_site *site)
 	site->next_tick_ms = INT64_MAX;
 	site->was_ready = false;
 	site->running = true;
+	/* As if each window went out before the disk had it. */
+	sim_disk_lose_syncs(site->disk, site->world->plan->mistakes & MISTAKE_NOT_DURABLE);
 	world_tell(site->world, "    %s starts", site_name(site));
 	e = open_parts(site, problem);
 	if (e) {
