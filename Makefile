@@ -127,8 +127,9 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(HARNESS) $(OUT)/libkedge.a
 $(OUT)/tests/bench/sync: $(OUT)/tests/bench/sync.o $(OUT)/tests/unit/sync/engine_rig.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/engine_rig.o
-$(OUT)/tests/unit/sync/test_engine: $(OUT)/tests/unit/sync/test_engine.o $(OUT)/libkedge.a
+ENGINE_TESTS := $(OUT)/tests/unit/sync/test_engine $(OUT)/tests/unit/sync/test_engine_models
+$(ENGINE_TESTS): $(OUT)/tests/unit/sync/engine_rig.o
+$(ENGINE_TESTS): %: %.o $(OUT)/libkedge.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/libkedge.a $(LDLIBS) -lcmocka
 
 SIM_BOOKS := $(OUT)/tests/sim/oracle.o $(OUT)/tests/sim/thing.o

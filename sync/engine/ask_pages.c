@@ -236,9 +236,15 @@ static enum err put_end(struct end_job *job, struct apply *apply)
 static enum err run_end(struct job *base, struct apply *apply)
 {
 	struct end_job *job = container_of(base, struct end_job, job);
-	enum err e;
+	struct bytes no_key = bytes_of("\0", 1); /* in nobody's scope */
+	enum err e = ERR_OK;
 
-	job->step.last = apply_revision(apply) - 1;
+	/* A revision of its own, which nobody can have read: a cursor at the head is void, too. */
+	if (job->barrier)
+		e = apply_delete(apply, no_key, bytes_of(NULL, 0), false);
+	if (e)
+		return e;
+	job->step.last = apply_revision(apply) - !job->barrier;
 	job->step.first = job->step.last + 1;
 	if (job->barrier)
 		job->barrier = job->step.last;
