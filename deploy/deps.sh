@@ -4,7 +4,7 @@
 set -eu
 packages="build-essential pkg-config git protobuf-c-compiler libprotobuf-c-dev libuv1-dev
 	libnghttp2-dev libssl-dev libsqlite3-dev zlib1g-dev libzstd-dev libhttp-parser-dev libyaml-dev
-	libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy curl openssl jq xxd python3"
+	libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy curl openssl jq xxd python3 spin"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"

@@ -13,6 +13,8 @@ part flips tests/disk/flips.sh "${FLIPS:-20000}"
 part faults tests/disk/faults.sh "${FAULTS_EVERY:-5}"
 part histories tests/histories/run.sh --for "${HISTORIES_FOR:-2h}" --seed "${SEED:-1}"
 part pressure tests/pressure/run.sh --long ${PRESSURE:+--only "$PRESSURE"}
+part models tests/models/run.sh --long
+part sim tests/sim.sh "${SIM_RUNS:-20000}"
 part crash tests/crash/run.sh --rounds "${CRASH_ROUNDS:-5000}" --no-control
 part crash-etcd tests/crash/run.sh --etcd --rounds 30
 

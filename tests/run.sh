@@ -18,6 +18,8 @@ part crash tests/crash/run.sh
 part clock tests/clock/run.sh
 part power tests/disk/power.sh
 part flips tests/disk/flips.sh
+part models tests/models/run.sh
+part sim tests/sim.sh 400
 part pressure tests/pressure/run.sh
 
 parts_end
