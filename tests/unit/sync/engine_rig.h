@@ -30,7 +30,7 @@ struct rig_site {
 	uint8_t witness[256];
 	size_t witness_bytes;
 	unsigned notices[NOTICE_KINDS];
-	char disk[16];
+	char disk[32];
 };
 
 struct rig_link { /* one direction of a connection */
