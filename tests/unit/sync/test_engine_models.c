@@ -15,8 +15,8 @@
 	"{\"apiVersion\":\"example.com/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"w\","     \
 	"\"namespace\":\"default\",\"uid\":\"u\"},\"spec\":{\"text\":\"-\"}}\n"
 
-/* Model run barrier-spares-head.  Site 0 hears of a put and a delete of a key that it never had, by a
- * comparison, and so without a row; site 1 has the key, and has read all of site 0's log. */
+/* Model run barrier-spares-head.  Site 0 hears of a put and a delete of a key that it never had, by
+ * a comparison, and so without a row; site 1 has the key, and has read all of site 0's log. */
 static void test_a_barrier_also_stops_a_reader_at_the_head(void **state)
 {
 	struct engine_rig rig;
