@@ -306,10 +306,12 @@ static enum err prepare_end(struct job *base)
 	return e;
 }
 
+/* The comparison may have broken off since, and another may be under way. */
 static enum err end_now(struct end_job *job)
 {
 	struct engine *engine = job->job.engine;
-	struct asking *asking = engine->asking;
+	bool is_current = engine->asking && engine->asking->session == job->session;
+	const struct asking *asking = is_current ? engine->asking : NULL;
 	struct peer_record *record = peer_record_of(engine, &job->record.site);
 	struct engine_peer *peer = asking ? asking->peer : NULL;
 	struct pull *pull;
