@@ -255,13 +255,16 @@ static enum err run_end(struct job *base, struct apply *apply)
 }
 
 /* Whether the gain holds dots that no row here tells of: see the rule of the barrier in
- * docs/sync.md. */
+ * docs/sync.md.  A hub that was set back may have told others what it has forgotten itself. */
 static bool needs_barrier(const struct asking *asking, const struct vector *gain)
 {
-	if (mistake(&asking->engine->config, MISTAKE_NO_BARRIER))
+	const struct engine *engine = asking->engine;
+	bool was_set_back = engine->config.is_hub && engine->stamper->identity.count > 1;
+
+	if (mistake(&engine->config, MISTAKE_NO_BARRIER))
 		return false;
 	for (size_t i = 0; i < gain->count; i++)
-		if (!asking->engine->config.star ||
+		if (!engine->config.star || was_set_back ||
 		    memcmp(&gain->entries[i].actor.site, &asking->peer->actor.site, SITE_BYTES) !=
 			    0)
 			return true;

@@ -88,6 +88,43 @@ static void jump(struct engine *engine, int64_t revision)
 
 /* --- 1. the incarnation ----------------------------------------------------------------------- */
 
+/* What this site has forgotten, its hub may know without a row: where barriers are spared (see
+ * needs_barrier()), no cursor of before is good, and states are compared once. */
+static enum err put_records(const struct engine *engine, struct apply *apply)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && engine->config.star && i < engine->record_count; i++) {
+		struct peer_record record = engine->records[i];
+		struct record_name name = record_peer(&record.site);
+		struct buffer buffer = BUFFER_INIT(64 * KIB);
+
+		memset(record.cursors, 0, sizeof(record.cursors));
+		e = peer_record_encode(&record, &buffer)
+			    ? apply_set_state(apply, record_bytes(&name), buffer_bytes(&buffer))
+			    : fault(ERR_NOMEM, "the record of a peer");
+		buffer_fini(&buffer);
+	}
+	return e;
+}
+
+static void forget_cursors(struct engine *engine)
+{
+	if (!engine->config.star)
+		return;
+	for (size_t i = 0; i < engine->record_count; i++)
+		memset(engine->records[i].cursors, 0, sizeof(engine->records[i].cursors));
+	list_for_each (node, &engine->peers)
+		for (int group = 0; group < GROUPS; group++) {
+			struct pull *pull =
+				&container_of(node, struct engine_peer, node)->pulls[group];
+
+			pull->on = false;
+			pull->wanted = true;
+			pull->is_periodic = false;
+		}
+}
+
 static enum err run_begin(struct job *base, struct apply *apply)
 {
 	struct begin_job *job = container_of(base, struct begin_job, job);
@@ -102,6 +139,8 @@ static enum err run_begin(struct job *base, struct apply *apply)
 	job->heal.end = apply_revision(apply) - 1;
 	if (!e)
 		e = heal_put(apply, &job->identity, job->is_first ? NULL : &job->heal);
+	if (!e && !job->is_first)
+		e = put_records(base->engine, apply);
 	if (e)
 		return e;
 	stamper->identity = job->identity;
@@ -135,6 +174,7 @@ static void begin_done(struct job *base, enum err e)
 		return;
 	}
 	engine_notice(engine, NOTICE_INCARNATION, NULL, bytes_of(NULL, 0), "begun");
+	forget_cursors(engine);
 	jump(engine, job->jump_to);
 }
 
