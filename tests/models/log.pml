@@ -7,8 +7,9 @@
  * Switches.  Scope: DOTS (writes in all, at most 4), QUEUE (rows that a reader may lag), STAR (site
  * 0 is the hub; else everybody talks to everybody), RESTORE (one backup is taken and put back),
  * OVERSEND (what could be suppressed need not be).
- * Rules: STAR_RULE (the hub alone sets barriers, for what others than the peer wrote), HUB_RULE (the
- * hub alone, for everything), RESTORED_COMPARES (a restored site trusts no cursor).
+ * Rules: STAR_RULE (the hub alone sets barriers, for what others than the peer wrote), STAR_RULE_ONCE
+ * (the same until the hub is restored, then for everything), HUB_RULE (the hub alone, for
+ * everything), RESTORED_COMPARES (a restored site trusts no cursor).
  * Mistakes: NO_WILDCARD, LIVE_DOTS, NO_BARRIER, BARRIER_SPARES_HEAD, DISCARD, ALWAYS_RELAY.
  * Property: VANISH checks less, see check(); PROGRESS is for pan's search for endless windows. */
 
@@ -61,6 +62,7 @@ byte unread[READERS * SITES];
 #ifdef RESTORE
 byte saved_site = NO_SITE;
 bool restored;
+bool hub_restored;
 byte saved_live, saved_seen;
 #endif
 
@@ -74,6 +76,10 @@ byte saved_live, saved_seen;
 #if defined(STAR_RULE)
 #define GAINED(dot, w) ((dot) < DOTS && (gain & BIT(dot)) && owner[(dot) % DOTS] != w)
 #define BARRIER_DUE(r, w) (r == 0 && (GAINED(0, w) || GAINED(1, w) || GAINED(2, w) || GAINED(3, w)))
+#elif defined(STAR_RULE_ONCE)
+#define GAINED(dot, w) ((dot) < DOTS && (gain & BIT(dot)) && owner[(dot) % DOTS] != w)
+#define BARRIER_DUE(r, w) (r == 0 && ((hub_restored && gain) || \
+	GAINED(0, w) || GAINED(1, w) || GAINED(2, w) || GAINED(3, w)))
 #elif defined(HUB_RULE)
 #define BARRIER_DUE(r, w) (r == 0 && gain)
 #else
@@ -399,6 +405,7 @@ inline restore(s)
 	saved_seen = 0;
 	saved_site = NO_SITE;
 	restored = true;
+	hub_restored = (s == 0);
 	printf("site %d: restored\n", s);
 	SHOW(s);
 	check(s)

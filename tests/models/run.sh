@@ -4,8 +4,8 @@
 #
 # Every row below is a run: what must come out, its name, the model and its switches.  "holds" means
 # that the whole state space was searched and nothing was found; "fails" that a counterexample was;
-# "ends" and "endless" are the same for windows that never cease.  --long adds the big ones (20
-# minutes, 4 GB); --show prints a counterexample step by step.
+# "ends" and "endless" are the same for windows that never cease.  --long adds the big ones (15
+# minutes, 5 GB); --show prints a counterexample step by step.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib.sh
@@ -19,6 +19,7 @@ holds    star                   log -DSTAR
 holds    star-restore           log -DSTAR -DRESTORE
 holds    star-rule              log -DSTAR -DSTAR_RULE
 holds    hub-rule-restore       log -DSTAR -DHUB_RULE -DRESTORE -DRESTORED_COMPARES -DDOTS=2
+holds    star-rule-once         log -DSTAR -DSTAR_RULE_ONCE -DRESTORE -DRESTORED_COMPARES -DDOTS=2
 fails    no-barrier             log -DNO_BARRIER
 fails    barrier-spares-head    log -DBARRIER_SPARES_HEAD
 fails    no-wildcard            log -DSTAR -DSTAR_RULE -DNO_WILDCARD
@@ -26,6 +27,7 @@ fails    live-dots              log -DLIVE_DOTS
 fails    discard                log -DDISCARD -DVANISH
 fails    star-rule-restore      log -DSTAR -DSTAR_RULE -DRESTORE -DDOTS=2
 fails    star-rule-hub-restore  log -DSTAR -DSTAR_RULE -DRESTORE -DRESTORED_COMPARES
+fails    star-once-reads-on     log -DSTAR -DSTAR_RULE_ONCE -DRESTORE -DDOTS=2
 fails    hub-rule-reads-on      log -DSTAR -DHUB_RULE -DRESTORE -DDOTS=2
 ends     mesh-ends              log -DPROGRESS -DDOTS=2
 ends     star-rule-ends         log -DPROGRESS -DDOTS=2 -DSTAR -DSTAR_RULE
@@ -49,6 +51,7 @@ ROWS
 holds    long-mesh-restore      log -DRESTORE
 holds    long-mesh-oversend     log -DOVERSEND -DQUEUE=3
 holds    long-hub-rule-restore  log -DSTAR -DHUB_RULE -DRESTORE -DRESTORED_COMPARES
+holds    long-star-rule-once    log -DSTAR -DSTAR_RULE_ONCE -DRESTORE -DRESTORED_COMPARES
 holds    long-clone-disk        incarnation -DCLONE_DISK -DCRASH -DWRITES=4 -DREVISIONS=8 -DINCARNATIONS=4
 ROWS
 }
